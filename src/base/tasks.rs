@@ -1,0 +1,62 @@
+//! Named, counted background tasks on the one owned multi-threaded runtime, with a soft and a hard stop.
+
+use std::{future::Future, time::Duration};
+
+use tokio::{runtime::Handle, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Spawns tasks on the owned runtime and stops them. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Tasks {
+    runtime: Handle,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Tasks {
+    /// Tasks on `runtime`.
+    pub fn new(runtime: Handle) -> Self {
+        Self { runtime, tracker: TaskTracker::new(), stop: CancellationToken::new() }
+    }
+
+    /// Runs `future` until it ends. Long-running loops select over [`Tasks::stopping`]. A panic is logged with `name`.
+    pub fn spawn<F>(&self, name: &'static str, future: F) -> JoinHandle<Option<F::Output>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let inner = self.tracker.spawn_on(future, &self.runtime);
+        self.runtime.spawn(async move {
+            match inner.await {
+                Ok(value) => Some(value),
+                Err(error) if error.is_panic() => {
+                    tracing::error!(task = name, "background task panicked");
+                    None
+                }
+                Err(_) => None,
+            }
+        })
+    }
+
+    /// The runtime that database and background work runs on.
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// Resolves when the server begins to stop.
+    pub fn stopping(&self) -> tokio_util::sync::WaitForCancellationFutureOwned {
+        self.stop.clone().cancelled_owned()
+    }
+
+    /// True once the server begins to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Asks every loop to end and waits up to `grace`; true when all ended.
+    pub async fn stop(&self, grace: Duration) -> bool {
+        self.stop.cancel();
+        self.tracker.close();
+        tokio::time::timeout(grace, self.tracker.wait()).await.is_ok()
+    }
+}

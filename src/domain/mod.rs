@@ -1,0 +1,9 @@
+//! What the product is about, without I/O: identifiers, error codes, permissions, callers, events, state machines.
+
+pub mod caller;
+pub mod codes;
+pub mod error;
+pub mod event;
+pub mod ids;
+pub mod machine;
+pub mod permission;
