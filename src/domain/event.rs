@@ -37,6 +37,11 @@ impl StreamKind {
         }
     }
 
+    /// True where one actor owns the stream, so that a later node's writes fence an earlier node out.
+    pub const fn is_owned(self) -> bool {
+        matches!(self, Self::Workbox | Self::Internal | Self::Session)
+    }
+
     /// The kind of that name.
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.name() == name)

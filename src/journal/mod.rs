@@ -1,1 +1,27 @@
-//! (being built)
+//! The journal: the only way to change a stream.
+//!
+//! What actors and services want to write arrives as an [`Append`]: events, the rows that belong with them, and guards.
+//! The journal takes all that is queued, writes it in one transaction (group commit), hands the committed events to
+//! [`AfterCommit`], and only then answers each waiter. Batches form by themselves: while one commit is under way the
+//! next gathers; an idle journal writes at once.
+//!
+//! Promises: an answer `Ok` means durable. Offsets of a stream are 1, 2, 3 ... without a gap. A refused guard rejects
+//! its append alone. A failed commit fails every waiter of the batch, and nothing of it is visible.
+
+mod append;
+mod batch;
+mod fence;
+mod metrics;
+mod port;
+mod read;
+mod retention;
+mod writer;
+
+pub use append::{Append, Chain, Committed, Guard, MarkerRow, MessageRow, NewStream, Refusal, RowOp};
+pub use batch::STATEMENTS as BATCH_STATEMENTS;
+pub use fence::NodeEpoch;
+pub use metrics::JournalMetrics;
+pub use port::{AfterCommit, CommittedEvent};
+pub use read::{Position, StoredEvent, position, read_after, read_before};
+pub use retention::{Retention, enforce_retention};
+pub use writer::{Journal, JournalOptions};

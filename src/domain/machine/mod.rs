@@ -1,1 +1,3 @@
-//! (being built)
+//! Pure, synchronous state machines: the decisions behind the actors.
+
+pub mod conversation;

@@ -1,0 +1,464 @@
+//! One group commit: many appends, one transaction, few statements.
+//!
+//! Order inside the transaction: appends that need statements of their own (each under a savepoint), then the heads of
+//! all streams (locked in ascending order on PostgreSQL), then the bulk rows of everything that was accepted. So a
+//! refusal costs only its own append, and a thousand messages cost six statements.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
+    sync::Arc,
+};
+
+use uuid::Uuid;
+
+use super::{
+    append::{Append, Chain, Committed, Guard, MarkerRow, MessageRow, Refusal, RowOp},
+    fence::NodeEpoch,
+    port::CommittedEvent,
+};
+use crate::{
+    domain::{
+        codes::Code,
+        error::Error,
+        event::StreamKind,
+        ids::{ConversationId, MessageId, Offset, OrgId, PersonId, StreamId},
+    },
+    store::{Db, Dialect, Stmt, StoreError, Tx, sql, statements},
+};
+
+statements! {
+    /// A stream begins.
+    NEW_STREAM = "insert into stream (id, organization_id, kind, name, epoch, head, first_offset, owner_epoch) \
+        values ($1, $2, $3, $4, $5, 0, 1, 0)";
+}
+
+const HEADS: &str = "select id, organization_id, kind, name, epoch, head, owner_epoch from stream where id in (";
+const KNOWN_UUIDS: &str = "select m.conversation_id, m.author_id, m.uuid from message m join (values ";
+const MESSAGES: &str = "insert into message (conversation_id, id, uuid, author_id, author_name, type, version, metadata, \
+    body_hash, internal, sent_at, created_at, stream_offset) values ";
+const EVENTS: &str = "insert into event (stream_id, stream_offset, id, type, time, data) values ";
+/// Rows of one multi-row statement: a few fixed sizes, so that each text is prepared once.
+const CHUNKS: [usize; 4] = [128, 32, 8, 1];
+
+/// An append was refused by a guard, an expectation, a repeated uuid or the fence.
+type Outcome = Result<Committed, Error>;
+
+#[derive(sqlx::FromRow)]
+struct HeadRow {
+    id: StreamId,
+    organization_id: OrgId,
+    kind: String,
+    name: String,
+    epoch: String,
+    head: Offset,
+    owner_epoch: i64,
+}
+
+struct Head {
+    organization: OrgId,
+    channel: Arc<str>,
+    epoch: Arc<str>,
+    head: i64,
+    before: i64,
+    fenced: bool,
+    owned: bool,
+}
+
+/// Everything that a commit made: an outcome per append, and the events in commit order.
+pub(super) struct Written {
+    pub outcomes: Vec<Outcome>,
+    pub events: Vec<CommittedEvent>,
+}
+
+/// Writes `appends` in one transaction. An error means that nothing of it is there.
+pub(super) async fn write(
+    db: &Db,
+    node: NodeEpoch,
+    epochs: &dyn Fn() -> String,
+    appends: &[Append],
+) -> Result<Written, StoreError> {
+    let mut tx = db.begin().await?;
+    let mut refusals: Vec<Option<Refusal>> = Vec::with_capacity(appends.len());
+    for append in appends {
+        let refusal = if append.chain.as_ref().is_some_and(Chain::is_broken) {
+            Some(Refusal::new(Code::Unavailable, "what this was based on was not stored, try again"))
+        } else if append.is_plain() {
+            None
+        } else {
+            run_alone(&mut tx, epochs, append).await?
+        };
+        if let (Some(_), Some(chain)) = (&refusal, &append.chain) {
+            chain.break_off();
+        }
+        refusals.push(refusal);
+    }
+    let mut heads = read_heads(&mut tx, db.dialect(), node, appends).await?;
+    refuse_fenced(appends, &heads, &mut refusals);
+    refuse_repeated(&mut tx, appends, &mut refusals).await?;
+
+    let mut written = Written { outcomes: Vec::with_capacity(appends.len()), events: Vec::new() };
+    let mut messages = Vec::new();
+    let mut markers = Vec::new();
+    for (append, refusal) in appends.iter().zip(refusals) {
+        if let Some(refusal) = refusal {
+            written.outcomes.push(Err(refusal.into()));
+            continue;
+        }
+        let committed = place_events(append, &mut heads, &mut written.events)?;
+        let offset = committed.positions.first().map_or(Offset(0), |(_, offset)| *offset);
+        for row in &append.rows {
+            match row {
+                RowOp::Message(message) => messages.push((&**message, offset)),
+                RowOp::Marker(marker) => markers.push(*marker),
+                RowOp::Exec { .. } => {}
+            }
+        }
+        written.outcomes.push(Ok(committed));
+    }
+    insert_messages(&mut tx, &messages).await?;
+    update_activity(&mut tx, &messages).await?;
+    raise_markers(&mut tx, db.dialect(), markers).await?;
+    insert_events(&mut tx, &written.events).await?;
+    update_heads(&mut tx, node, &heads).await?;
+    tx.commit().await?;
+    Ok(written)
+}
+
+/// Guards and statements of an append that has some, under a savepoint of its own.
+async fn run_alone(
+    tx: &mut Tx,
+    epochs: &dyn Fn() -> String,
+    append: &Append,
+) -> Result<Option<Refusal>, StoreError> {
+    tx.savepoint().await?;
+    let refusal = try_alone(tx, epochs, append).await?;
+    if refusal.is_some() {
+        tx.rollback_to_savepoint().await?;
+    } else {
+        tx.release_savepoint().await?;
+    }
+    Ok(refusal)
+}
+
+async fn try_alone(
+    tx: &mut Tx,
+    epochs: &dyn Fn() -> String,
+    append: &Append,
+) -> Result<Option<Refusal>, StoreError> {
+    for Guard::Holds { stmt, otherwise } in &append.guards {
+        let row: Option<(i64,)> = stmt.clone().optional(&mut *tx).await?;
+        if row.is_none() {
+            return Ok(Some(otherwise.clone()));
+        }
+    }
+    for stream in &append.streams {
+        sql(NEW_STREAM)
+            .bind(stream.id)
+            .bind(stream.organization)
+            .bind(stream.kind.name())
+            .bind(stream.channel.as_str())
+            .bind(epochs())
+            .execute(&mut *tx)
+            .await?;
+    }
+    for row in &append.rows {
+        let RowOp::Exec { stmt, expect } = row else { continue };
+        let touched = match (stmt.clone().execute(&mut *tx).await, expect) {
+            (Ok(touched), _) => touched,
+            // On PostgreSQL a violated constraint spoils the transaction up to the savepoint, which is rolled back.
+            (Err(error), Some((_, refusal))) if error.is_unique_violation() => return Ok(Some(refusal.clone())),
+            (Err(error), _) => return Err(error),
+        };
+        if let Some((rows, refusal)) = expect
+            && touched != *rows
+        {
+            return Ok(Some(refusal.clone()));
+        }
+    }
+    Ok(None)
+}
+
+async fn read_heads(
+    tx: &mut Tx,
+    dialect: Dialect,
+    node: NodeEpoch,
+    appends: &[Append],
+) -> Result<HashMap<StreamId, Head>, StoreError> {
+    let mut ids: Vec<StreamId> = appends.iter().flat_map(|a| &a.events).map(|event| event.stream).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let mut heads = HashMap::with_capacity(ids.len());
+    for chunk in chunks(&ids) {
+        let mut stmt = sql(HEADS);
+        for (position, id) in chunk.iter().enumerate() {
+            stmt = stmt.push(if position == 0 { "" } else { ", " }).push_bind(*id);
+        }
+        stmt = stmt.push(match dialect {
+            Dialect::Sqlite => ")",
+            Dialect::Postgres => ") order by id for update",
+        });
+        for row in stmt.all::<HeadRow>(&mut *tx).await? {
+            let owned = StreamKind::by_name(&row.kind).is_some_and(StreamKind::is_owned);
+            heads.insert(
+                row.id,
+                Head {
+                    organization: row.organization_id,
+                    channel: row.name.into(),
+                    epoch: row.epoch.into(),
+                    head: row.head.0,
+                    before: row.head.0,
+                    fenced: owned && row.owner_epoch > node.0,
+                    owned,
+                },
+            );
+        }
+    }
+    Ok(heads)
+}
+
+/// An append to a stream that a later node has taken over, or to one that is gone, is refused.
+fn refuse_fenced(appends: &[Append], heads: &HashMap<StreamId, Head>, refusals: &mut [Option<Refusal>]) {
+    for (append, refusal) in appends.iter().zip(refusals) {
+        for event in &append.events {
+            match heads.get(&event.stream) {
+                Some(head) if !head.fenced => {}
+                Some(_) => {
+                    let text = "another node has taken this stream over, try again";
+                    *refusal = Some(Refusal::new(Code::Unavailable, text));
+                }
+                None => *refusal = Some(Refusal::new(Code::NotFound, "the stream is gone")),
+            }
+        }
+    }
+}
+
+/// The same `(conversation, author, uuid)` again, in the database or earlier in this batch, is refused.
+async fn refuse_repeated(
+    tx: &mut Tx,
+    appends: &[Append],
+    refusals: &mut [Option<Refusal>],
+) -> Result<(), StoreError> {
+    type Key = (ConversationId, PersonId, Uuid);
+    let mut keys: Vec<(usize, Key)> = Vec::new();
+    for (index, append) in appends.iter().enumerate() {
+        for row in &append.rows {
+            if let RowOp::Message(message) = row
+                && message.client_uuid
+            {
+                keys.push((index, (message.conversation, message.author, message.uuid)));
+            }
+        }
+    }
+    let mut seen: HashSet<Key> = HashSet::with_capacity(keys.len());
+    for chunk in chunks(&keys) {
+        let mut stmt = sql(KNOWN_UUIDS);
+        for (position, (_, (conversation, author, uuid))) in chunk.iter().enumerate() {
+            stmt = stmt
+                .push(if position == 0 { "(" } else { ", (" })
+                .push_bind(*conversation)
+                .push(", ")
+                .push_bind(*author)
+                .push(", ")
+                .push_bind(*uuid)
+                .push(")");
+        }
+        stmt = stmt.push(
+            ") v on m.conversation_id = v.column1 and m.author_id = v.column2 and m.uuid = v.column3",
+        );
+        seen.extend(stmt.all::<Key>(&mut *tx).await?);
+    }
+    for (index, key) in keys {
+        if refusals[index].is_none() && !seen.insert(key) {
+            refusals[index] = Some(Refusal::new(Code::Constraint, REPEATED_UUID));
+        }
+    }
+    Ok(())
+}
+
+/// Text of the refusal of a repeated message uuid; the service turns it into the first message.
+pub(super) const REPEATED_UUID: &str = "a message with this uuid exists";
+
+fn place_events(
+    append: &Append,
+    heads: &mut HashMap<StreamId, Head>,
+    events: &mut Vec<CommittedEvent>,
+) -> Result<Committed, StoreError> {
+    let mut positions = Vec::with_capacity(append.events.len());
+    for event in &append.events {
+        let head = heads.get_mut(&event.stream).ok_or_else(|| StoreError::other("stream without a head"))?;
+        head.head += 1;
+        positions.push((event.stream, Offset(head.head)));
+        events.push(CommittedEvent {
+            stream: event.stream,
+            channel: Arc::clone(&head.channel),
+            epoch: Arc::clone(&head.epoch),
+            offset: Offset(head.head),
+            organization: head.organization,
+            kind: event.kind,
+            id: event.id,
+            time: event.time,
+            body: event.body.clone(),
+        });
+    }
+    Ok(Committed { positions })
+}
+
+async fn insert_messages(tx: &mut Tx, rows: &[(&MessageRow, Offset)]) -> Result<(), StoreError> {
+    insert_rows(tx, MESSAGES, rows, |stmt, (row, offset)| {
+        stmt.values(|v| {
+            v.bind(row.conversation)
+                .bind(row.id)
+                .bind(row.uuid)
+                .bind(row.author)
+                .bind(row.author_name.as_str())
+                .bind(row.kind)
+                .bind(row.version)
+                .bind(&*row.metadata)
+                .bind(row.body_hash.to_vec())
+                .bind(row.internal)
+                .bind(row.sent_at)
+                .bind(row.created_at)
+                .bind(*offset)
+        })
+    })
+    .await
+}
+
+async fn insert_events(tx: &mut Tx, events: &[CommittedEvent]) -> Result<(), StoreError> {
+    insert_rows(tx, EVENTS, events, |stmt, event| {
+        stmt.values(|v| {
+            v.bind(event.stream)
+                .bind(event.offset)
+                .bind(event.id)
+                .bind(event.kind)
+                .bind(event.time)
+                .bind(std::str::from_utf8(&event.body).unwrap_or_default())
+        })
+    })
+    .await
+}
+
+/// Newest message and time per conversation: what lists are ordered by.
+async fn update_activity(tx: &mut Tx, rows: &[(&MessageRow, Offset)]) -> Result<(), StoreError> {
+    #[derive(Default)]
+    struct Activity {
+        last: (i64, i64),
+        internal: (i64, i64),
+    }
+    let mut activity: BTreeMap<ConversationId, Activity> = BTreeMap::new();
+    for (row, _) in rows {
+        let entry = activity.entry(row.conversation).or_default();
+        let new = (row.id.0, row.created_at.0);
+        entry.internal = (entry.internal.0.max(new.0), entry.internal.1.max(new.1));
+        if !row.internal {
+            entry.last = (entry.last.0.max(new.0), entry.last.1.max(new.1));
+        }
+    }
+    let activity: Vec<_> = activity.into_iter().collect();
+    for chunk in chunks(&activity) {
+        let mut stmt = sql(
+            "update conversation set \
+             last_message_id = case when v.column2 > last_message_id then v.column2 else last_message_id end, \
+             last_active_at = case when v.column3 > last_active_at then v.column3 else last_active_at end, \
+             internal_message_id = case when v.column4 > internal_message_id then v.column4 else internal_message_id end, \
+             internal_active_at = case when v.column5 > internal_active_at then v.column5 else internal_active_at end \
+             from (values ",
+        );
+        for (position, (id, a)) in chunk.iter().enumerate() {
+            stmt = stmt.push(if position == 0 { "" } else { ", " }).values(|v| {
+                v.bind(*id).bind(a.last.0).bind(a.last.1).bind(a.internal.0).bind(a.internal.1)
+            });
+        }
+        stmt.push(") as v where conversation.id = v.column1").execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+/// Raises watermarks; several of one participant in a batch become one row.
+async fn raise_markers(tx: &mut Tx, dialect: Dialect, markers: Vec<MarkerRow>) -> Result<(), StoreError> {
+    let mut merged: HashMap<(ConversationId, PersonId), (MessageId, MessageId)> = HashMap::new();
+    for marker in markers {
+        match merged.entry((marker.conversation, marker.person)) {
+            Entry::Occupied(mut entry) => {
+                let (received, read) = entry.get_mut();
+                *received = (*received).max(marker.received);
+                *read = (*read).max(marker.read);
+            }
+            Entry::Vacant(entry) => {
+                entry.insert((marker.received, marker.read));
+            }
+        }
+    }
+    let mut merged: Vec<_> = merged.into_iter().collect();
+    merged.sort_unstable();
+    let greatest = match dialect {
+        Dialect::Sqlite => "max",
+        Dialect::Postgres => "greatest",
+    };
+    for chunk in chunks(&merged) {
+        let mut stmt = sql("update participant set received_id = ")
+            .push(greatest)
+            .push("(received_id, v.column3, v.column4), read_id = ")
+            .push(greatest)
+            .push("(read_id, v.column4) from (values ");
+        for (position, ((conversation, person), (received, read))) in chunk.iter().enumerate() {
+            stmt = stmt
+                .push(if position == 0 { "" } else { ", " })
+                .values(|v| v.bind(*conversation).bind(*person).bind(*received).bind(*read));
+        }
+        stmt.push(
+            ") as v where participant.conversation_id = v.column1 and participant.person_id = v.column2",
+        )
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}
+
+async fn update_heads(tx: &mut Tx, node: NodeEpoch, heads: &HashMap<StreamId, Head>) -> Result<(), StoreError> {
+    let mut moved: Vec<_> = heads.iter().filter(|(_, head)| head.head > head.before).collect();
+    moved.sort_unstable_by_key(|(id, _)| **id);
+    for chunk in chunks(&moved) {
+        let mut stmt = sql("update stream set head = v.column2, owner_epoch = v.column3 from (values ");
+        for (position, (id, head)) in chunk.iter().enumerate() {
+            let owner = if head.owned { node.0 } else { 0 };
+            stmt = stmt
+                .push(if position == 0 { "" } else { ", " })
+                .values(|v| v.bind(**id).bind(head.head).bind(owner));
+        }
+        stmt.push(") as v where stream.id = v.column1").execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+async fn insert_rows<T>(
+    tx: &mut Tx,
+    text: &'static str,
+    rows: &[T],
+    add: impl Fn(Stmt, &T) -> Stmt,
+) -> Result<(), StoreError> {
+    for chunk in chunks(rows) {
+        let mut stmt = sql(text);
+        for (position, row) in chunk.iter().enumerate() {
+            if position > 0 {
+                stmt = stmt.push(", ");
+            }
+            stmt = add(stmt, row);
+        }
+        stmt.execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+/// Cuts into pieces of the sizes in [`CHUNKS`], largest first.
+fn chunks<T>(mut rows: &[T]) -> Vec<&[T]> {
+    let mut pieces = Vec::new();
+    for size in CHUNKS {
+        while rows.len() >= size {
+            let (piece, rest) = rows.split_at(size);
+            pieces.push(piece);
+            rows = rest;
+        }
+    }
+    pieces
+}

@@ -1,0 +1,169 @@
+//! The journal's one writing task and its bounded queue.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    append::{Append, Committed},
+    batch,
+    fence::NodeEpoch,
+    metrics::JournalMetrics,
+    port::AfterCommit,
+};
+use crate::{
+    base::{random::Random, tasks::Tasks},
+    domain::{
+        codes::Code,
+        error::{Error, Result},
+    },
+    store::{Db, StoreError},
+};
+
+/// Bounds of the journal.
+#[derive(Clone, Copy, Debug)]
+pub struct JournalOptions {
+    /// Appends that may wait; one more is refused with `mailbox_full`.
+    pub queue: usize,
+    /// Appends of one commit at most.
+    pub batch: usize,
+}
+
+impl Default for JournalOptions {
+    fn default() -> Self {
+        Self { queue: 20_000, batch: 1_000 }
+    }
+}
+
+type Done = Box<dyn FnOnce(Result<Committed>) + Send>;
+
+struct Job {
+    append: Append,
+    done: Done,
+}
+
+/// Handle to the journal. Cheap to clone.
+#[derive(Clone)]
+pub struct Journal {
+    queue: mpsc::Sender<Job>,
+}
+
+impl Journal {
+    /// Starts the writing task. `after` is told of every commit.
+    pub fn start(
+        db: Db,
+        node: NodeEpoch,
+        options: JournalOptions,
+        random: Random,
+        after: Vec<Arc<dyn AfterCommit>>,
+        metrics: JournalMetrics,
+        tasks: &Tasks,
+    ) -> Self {
+        let (queue, jobs) = mpsc::channel(options.queue);
+        let writer = Writer { db, node, options, random, after, metrics };
+        tasks.spawn("journal", writer.run(jobs));
+        Self { queue }
+    }
+
+    /// Hands an append over; `done` is called exactly once, after the commit (or with the error).
+    pub fn submit(&self, append: Append, done: impl FnOnce(Result<Committed>) + Send + 'static) {
+        let job = Job { append, done: Box::new(done) };
+        match self.queue.try_send(job) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(job)) => {
+                (job.done)(Err(Error::new(Code::MailboxFull, "too much is waiting to be stored, try again")));
+            }
+            Err(mpsc::error::TrySendError::Closed(job)) => {
+                (job.done)(Err(Error::unavailable("the journal has stopped")));
+            }
+        }
+    }
+
+    /// Appends and waits for the commit.
+    pub async fn append(&self, append: Append) -> Result<Committed> {
+        let (sender, receiver) = oneshot::channel();
+        self.submit(append, move |outcome| {
+            // A waiter that went away does not undo what is committed.
+            let _ = sender.send(outcome);
+        });
+        receiver.await.unwrap_or_else(|_| Err(Error::unavailable("the journal dropped an append")))
+    }
+
+    /// Appends that may still be queued without refusal.
+    pub fn capacity(&self) -> usize {
+        self.queue.capacity()
+    }
+}
+
+struct Writer {
+    db: Db,
+    node: NodeEpoch,
+    options: JournalOptions,
+    random: Random,
+    after: Vec<Arc<dyn AfterCommit>>,
+    metrics: JournalMetrics,
+}
+
+impl Writer {
+    /// Runs until every handle is gone, so that what was accepted before a shutdown is written.
+    async fn run(self, mut jobs: mpsc::Receiver<Job>) {
+        let mut batch = Vec::new();
+        while jobs.recv_many(&mut batch, self.options.batch).await > 0 {
+            let (appends, waiters): (Vec<_>, Vec<_>) =
+                batch.drain(..).map(|Job { append, done }| (append, done)).unzip();
+            self.commit(appends, waiters).await;
+        }
+    }
+
+    async fn commit(&self, appends: Vec<Append>, waiters: Vec<Done>) {
+        match self.write(&appends).await {
+            Ok(outcomes) => {
+                for (done, outcome) in waiters.into_iter().zip(outcomes) {
+                    done(outcome);
+                }
+            }
+            Err(error) if appends.len() > 1 && !error.is_unavailable() => {
+                // A data error in one append must not take its neighbours along: write each alone.
+                tracing::warn!(error = %error, appends = appends.len(), "batch failed, writing one by one");
+                for (append, done) in appends.into_iter().zip(waiters) {
+                    let chain = append.chain.clone();
+                    let outcome = self.write(std::slice::from_ref(&append)).await;
+                    if let (Err(_), Some(chain)) = (&outcome, chain) {
+                        chain.break_off();
+                    }
+                    done(outcome.map_or_else(|e| Err(fail(e)), |mut o| o.pop().unwrap_or_else(nothing)));
+                }
+            }
+            Err(error) => {
+                tracing::error!(error = %error, appends = appends.len(), "commit failed");
+                for (append, done) in appends.iter().zip(waiters) {
+                    append.chain.as_ref().inspect(|chain| chain.break_off());
+                    done(Err(Error::unavailable(&error)));
+                }
+            }
+        }
+    }
+
+    async fn write(&self, appends: &[Append]) -> Result<Vec<Result<Committed>>, StoreError> {
+        let started = Instant::now();
+        let epochs = || self.random.token::<9>();
+        let written = batch::write(&self.db, self.node, &epochs, appends).await;
+        self.metrics.observe(appends.len(), started.elapsed(), written.is_ok());
+        let written = written?;
+        if !written.events.is_empty() {
+            for port in &self.after {
+                port.committed(&written.events);
+            }
+        }
+        Ok(written.outcomes)
+    }
+}
+
+fn fail(error: StoreError) -> Error {
+    tracing::error!(error = %error, "append failed");
+    error.into()
+}
+
+fn nothing() -> Result<Committed> {
+    Err(Error::unavailable("the batch lost an append"))
+}

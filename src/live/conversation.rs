@@ -1,0 +1,137 @@
+//! The actor of a conversation: a thin shell around [`domain::machine::conversation::Conversation`].
+//!
+//! A command is a function of the state; what it decides is appended, and its caller is answered after the commit. The
+//! one thing the actor does by itself is to announce receipts, at most four times a second.
+//!
+//! [`domain::machine::conversation::Conversation`]: crate::domain::machine::conversation::Conversation
+
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::{Env, Live, Registry};
+use crate::{
+    base::clock::Timestamp,
+    domain::{
+        error::Result,
+        event::NewEvent,
+        ids::{ConversationId, MessageId, PersonId},
+        machine::conversation::{Conversation, RECEIPT_DETAIL_LIMIT, Receipt},
+    },
+    journal::{Append, Committed},
+    store::conversations,
+};
+
+/// What a command decided.
+pub struct Decision<R> {
+    /// What to store and tell.
+    pub append: Append,
+    /// True when the state is right even if the append is refused.
+    pub harmless: bool,
+    /// What the caller gets, given the offsets.
+    pub reply: Box<dyn FnOnce(&Committed) -> R + Send>,
+}
+
+impl<R: Send + 'static> Decision<R> {
+    /// A decision that the state already holds.
+    pub fn new(append: Append, reply: R) -> Self {
+        Self { append, harmless: false, reply: Box::new(move |_| reply) }
+    }
+}
+
+/// A function of the state, run by the actor.
+pub type Command = Box<dyn FnOnce(&mut Conversation, &Env) + Send>;
+
+impl Live for Conversation {
+    type Command = Command;
+    const KIND: &'static str = "conversation";
+
+    fn handle(&mut self, command: Command, env: &Env) {
+        command(self, env);
+        // The first receipt after a pause is announced at once.
+        self.tick(env);
+    }
+
+    fn tick(&mut self, env: &Env) {
+        let now = env.now();
+        let receipts = self.take_receipts(now);
+        if !receipts.is_empty() {
+            env.flight.submit(announce(self, &receipts, env, now), |_| ());
+        }
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        self.receipts_due()
+    }
+}
+
+/// The live conversations.
+pub type Conversations = Registry<ConversationId, Conversation>;
+
+impl Conversations {
+    /// Runs `decide` on the state of `id` and answers after the commit of what it decided.
+    pub async fn decide<R: Send + 'static>(
+        &self,
+        id: ConversationId,
+        decide: impl FnOnce(&mut Conversation, &Env) -> Result<Decision<R>> + Send + 'static,
+    ) -> Result<R> {
+        self.ask(id, move |sender: oneshot::Sender<Result<R>>| -> Command {
+            Box::new(move |state, env| match decide(state, env) {
+                Err(error) => drop(sender.send(Err(error))),
+                Ok(Decision { append, harmless, reply }) => {
+                    let done = move |outcome: Result<Committed>| {
+                        // A caller that went away does not undo what is committed.
+                        drop(sender.send(outcome.map(|committed| reply(&committed))));
+                    };
+                    if harmless {
+                        env.flight.submit_harmless(append, done);
+                    } else {
+                        env.flight.submit(append, done);
+                    }
+                }
+            })
+        })
+        .await
+    }
+}
+
+#[derive(Serialize)]
+struct ReceiptView {
+    user_id: PersonId,
+    received_id: MessageId,
+    read_id: MessageId,
+}
+
+#[derive(Serialize)]
+struct ReceiptsUpdated {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    receipts: Vec<ReceiptView>,
+    most_recent_all_received: MessageId,
+    most_recent_all_read: MessageId,
+}
+
+/// `receipt.updated`, and the rows that remember what was announced. Guests learn of nothing internal: their stream
+/// shows watermarks no higher than the newest message that they can see.
+fn announce(state: &Conversation, receipts: &[Receipt], env: &Env, now: Timestamp) -> Append {
+    let (all_received, all_read) = state.common_marks();
+    let visible = |id: MessageId| id.min(state.last_message);
+    let receipts_shown = if state.members.len() > RECEIPT_DETAIL_LIMIT { &[] } else { receipts };
+    let data = ReceiptsUpdated {
+        receipts: receipts_shown
+            .iter()
+            .map(|(person, received, read)| ReceiptView {
+                user_id: *person,
+                received_id: visible(*received),
+                read_id: visible(*read),
+            })
+            .collect(),
+        most_recent_all_received: visible(all_received),
+        most_recent_all_read: visible(all_read),
+    };
+    let event =
+        NewEvent::new(state.stream, "receipt.updated", env.random.uuid_v7(now), now, None, &data);
+    let mut append = Append::of_events(vec![event]);
+    for chunk in receipts.chunks(conversations::ANNOUNCED_CHUNK) {
+        append = append.with(conversations::set_announced(state.id, chunk));
+    }
+    append
+}
