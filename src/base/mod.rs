@@ -2,9 +2,9 @@
 //! product.
 
 pub mod clock;
+pub mod master_key;
 pub mod metrics;
 pub mod random;
-pub mod seal;
 pub mod secret;
 pub mod tasks;
 pub mod telemetry;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::check::{Check, units};
-use crate::base::{seal::MasterKey, secret::Secret};
+use crate::base::{master_key::MasterKey, secret::Secret};
 
 /// Who gets in, for how long.
 #[derive(Clone, Debug, Deserialize)]

@@ -22,8 +22,6 @@ pub struct Database {
     /// For a free connection or a lock.
     #[serde(deserialize_with = "units::seconds")]
     pub wait_seconds: Duration,
-    /// SQLite: page cache per connection, KiB.
-    pub cache_kib: u32,
 }
 
 /// SQLite's `synchronous`.
@@ -52,7 +50,6 @@ impl Database {
         check.range("database.readers", self.readers, 1..=64);
         check.range("database.max_connections", self.max_connections, 2..=500);
         check.seconds("database.wait_seconds", self.wait_seconds, 1..=300);
-        check.range("database.cache_kib", self.cache_kib, 64..=4_194_304);
     }
 }
 

@@ -1,19 +1,13 @@
-//! Secrets at rest: what must be shown or used again (API keys, signing keys, links) is encrypted under the master
-//! key before it enters the database, bound to what it is for.
+//! The master key: 32 bytes that everything sealed in the database hangs on. It comes from the configuration or from
+//! a file of its own, made on first start; never from the database nor its backups.
 
 use std::{fmt, io, io::Write as _, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use chacha20poly1305::{
-    XChaCha20Poly1305, XNonce,
-    aead::{Aead as _, KeyInit as _, Payload},
-};
 
 use super::random::Random;
 
-const NONCE: usize = 24;
-
-/// The 32 bytes that everything sealed hangs on. Never in the database nor its backups.
+/// The key. `Debug` hides it.
 #[derive(Clone)]
 pub struct MasterKey([u8; 32]);
 
@@ -45,6 +39,11 @@ impl MasterKey {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The bytes: for the cipher only.
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 }
 
@@ -81,73 +80,9 @@ fn refuse_shared(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Seals and opens under the master key. Cheap to clone.
-#[derive(Clone)]
-pub struct Sealer {
-    cipher: XChaCha20Poly1305,
-    random: Random,
-}
-
-/// What was stored does not open: another master key, another context, or damage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a stored secret does not open under this master key")]
-pub struct OpenError;
-
-impl Sealer {
-    /// Seals under `key`; nonces come from `random`.
-    pub fn new(key: &MasterKey, random: Random) -> Self {
-        Self { cipher: XChaCha20Poly1305::new(&key.0.into()), random }
-    }
-
-    /// Encrypts `plain` for `context`, which says what it is (`"api_key:12"`): only the same context opens it, so that
-    /// a sealed value moved to another row is worthless.
-    pub fn seal(&self, context: &str, plain: &[u8]) -> Vec<u8> {
-        // 192 random bits of nonce: no counter to keep, no chance of a repeat.
-        let nonce: [u8; NONCE] = self.random.bytes();
-        let sealed = self
-            .cipher
-            .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad: context.as_bytes() })
-            .expect("the cipher fails beyond 256 GiB only");
-        [&nonce[..], &sealed].concat()
-    }
-
-    /// Decrypts what [`Sealer::seal`] made for the same `context`.
-    pub fn open(&self, context: &str, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
-        let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().ok_or(OpenError)?;
-        self.cipher
-            .decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: context.as_bytes() })
-            .map_err(|_| OpenError)
-    }
-}
-
-impl fmt::Debug for Sealer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Sealer")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn sealer(seed: u64) -> Sealer {
-        let random = Random::seeded(seed);
-        Sealer::new(&MasterKey(random.bytes()), random)
-    }
-
-    #[test]
-    fn opens_what_it_sealed_only() {
-        let sealer = sealer(1);
-        let sealed = sealer.seal("api_key:1", b"hush");
-        assert_eq!(sealer.open("api_key:1", &sealed).unwrap(), b"hush");
-        assert_ne!(sealer.seal("api_key:1", b"hush"), sealed);
-        assert_eq!(sealer.open("api_key:2", &sealed), Err(OpenError));
-        assert_eq!(self::sealer(2).open("api_key:1", &sealed), Err(OpenError));
-        assert_eq!(sealer.open("api_key:1", &sealed[..20]), Err(OpenError));
-        let mut damaged = sealed;
-        *damaged.last_mut().unwrap() ^= 1;
-        assert_eq!(sealer.open("api_key:1", &damaged), Err(OpenError));
-    }
 
     #[test]
     fn the_key_file_is_made_once_and_private() {
