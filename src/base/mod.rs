@@ -1,6 +1,10 @@
-//! What everything else stands on: time, randomness, secrets, named tasks. Knows nothing of the product.
+//! What everything else stands on: time, randomness, secrets, named tasks, log and metrics. Knows nothing of the
+//! product.
 
 pub mod clock;
+pub mod master_key;
+pub mod metrics;
 pub mod random;
 pub mod secret;
 pub mod tasks;
+pub mod telemetry;
