@@ -35,6 +35,7 @@ create table ring (
     reason bigint,
     message text collate "C",
     video boolean not null,
+    leased boolean not null,           -- ends when the caller's connection is lost
     created_at bigint not null,
     expires_at bigint not null,
     ended_at bigint
@@ -53,10 +54,11 @@ create table call (
     dialer_id bigint not null,
     receiver_id bigint,
     owner_id bigint not null,
-    started_at bigint not null,
+    started_at bigint,                 -- null while one person waits for a second
     ended_at bigint,
     end_reason text collate "C",
     recording_status text collate "C",
+    recording_id uuid,                 -- of the recording that runs
     alt1_id text collate "C",
     alt2_id text collate "C",
     alt3_id text collate "C",
