@@ -6,4 +6,6 @@ pub mod error;
 pub mod event;
 pub mod ids;
 pub mod machine;
+pub mod once;
 pub mod permission;
+pub mod query;
