@@ -1,10 +1,12 @@
 //! What everything else stands on: time, randomness, secrets, named tasks, log and metrics. Knows nothing of the
 //! product.
 
+pub mod cache;
 pub mod clock;
 pub mod master_key;
 pub mod metrics;
 pub mod random;
+pub mod seal;
 pub mod secret;
 pub mod tasks;
 pub mod telemetry;
