@@ -1,7 +1,11 @@
-//! What everything else stands on: time, randomness, secrets, named tasks. Knows nothing of the product.
+//! What everything else stands on: time, randomness, secrets, named tasks, log and metrics. Knows nothing of the
+//! product.
 
 pub mod clock;
+pub mod metrics;
 pub mod random;
+pub mod seal;
 pub mod secret;
 pub mod tasks;
+pub mod telemetry;
 pub mod tls;

@@ -35,7 +35,10 @@ macro_rules! integer_ids {
             type Err = std::num::ParseIntError;
             fn from_str(text: &str) -> Result<Self, Self::Err> { text.parse().map(Self) }
         }
-    )+};
+    )+
+        /// The sequences of all integer identifiers.
+        pub const SEQUENCES: &[&str] = &[$($sequence,)+];
+    };
 }
 
 integer_ids! {

@@ -1,1 +1,37 @@
-//! (being built)
+//! The only SQL of the product: one text per query for both SQLite and PostgreSQL.
+//!
+//! - [`sql`] and [`sql_for`] start a [`Stmt`]: bind values, then run it on `&Db` or `&mut Tx`.
+//! - [`Db`] is one database, [`Tx`] one transaction that must be committed; dropping it undoes it.
+//! - [`ids::Ids`] hands out integer ids from memory.
+//! - One file per aggregate holds its row structs, its plain async functions and its [`statements!`] list.
+//!
+//! Promises: what is absent is `Ok(None)`; no error and no log line holds a bound value; every query is scoped by an
+//! organisation or by a key that implies one. Services, the journal and (for reads) handlers may call this.
+//!
+//! Traps of writing one text for two engines: `sum` and `count` need `cast(.. as bigint)` where they may be NULL or
+//! NUMERIC; `any($1)`, `ilike`, `::type`, `now()` do not exist in SQLite; `like` ignores case only there, so search a
+//! lower-cased column; PostgreSQL refuses U+0000 in texts; a `$1` of a bare `select $1` needs a cast.
+
+mod db;
+mod dialect;
+mod error;
+pub mod ids;
+mod migrate;
+mod options;
+mod statements;
+mod stmt;
+mod tx;
+mod value;
+mod writer;
+
+pub use db::{Db, PoolNumbers};
+pub use dialect::{Dialect, Dialects};
+pub use error::StoreError;
+pub use options::{DatabaseOptions, Synchronous};
+pub use statements::{Statement, all_statements};
+pub use stmt::{Executor, Row, Stmt, sql, sql_for};
+pub use tx::Tx;
+pub use value::Value;
+
+/// Result of a store function.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;

@@ -1,0 +1,144 @@
+//! The defaults are complete and documented, mistakes are named, secrets stay hidden.
+
+use std::time::Duration;
+
+use super::*;
+
+/// `section.key` of every line that sets one, with whether a comment stands before it.
+fn keys(text: &str) -> Vec<(String, bool)> {
+    let (mut section, mut documented, mut keys) = (String::new(), false, Vec::new());
+    for line in text.lines().map(str::trim_end) {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_matches(['[', ']']).to_owned();
+            documented = false;
+        } else if line.starts_with('#') {
+            documented = true;
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|(key, _)| !key.starts_with([' ', '"']))
+        {
+            keys.push((format!("{section}.{key}"), documented));
+            documented = false;
+        }
+    }
+    keys
+}
+
+/// The defaults with the examples of `#|` switched on.
+fn with_examples() -> String {
+    let lines: Vec<_> = DEFAULT
+        .lines()
+        .filter(|line| !matches!(*line, "namespaces = []" | "tokens = []" | "server_keys = []"))
+        .map(|line| line.strip_prefix("#|").map_or(line, str::trim_start))
+        .collect();
+    lines.join("\n")
+}
+
+#[test]
+fn every_key_is_documented() {
+    // The three lists share one comment.
+    let shared = ["realtime.tokens", "realtime.server_keys"];
+    let keys = keys(DEFAULT);
+    assert!(keys.len() > 100, "the walk found {} keys", keys.len());
+    let silent: Vec<_> =
+        keys.into_iter().filter(|(key, told)| !told && !shared.contains(&key.as_str())).collect();
+    assert!(silent.is_empty(), "without a comment: {silent:?}");
+    let silent: Vec<_> = self::keys(&with_examples()).into_iter().filter(|(_, told)| !told).collect();
+    assert!(silent.is_empty(), "without a comment: {silent:?}");
+}
+
+#[test]
+fn defaults_and_fields_are_the_same_set() {
+    // Unknown keys are refused and no field of a section has a default: extraction succeeds only if both agree.
+    Config::with("").unwrap();
+    // Entries of lists have defaults, so ask each type for its fields and look for them in the examples.
+    let examples: toml_keys::Keys = toml_keys::of(&with_examples());
+    for (section, known) in [
+        ("realtime.namespaces", fields_of("namespaces")),
+        ("realtime.tokens", fields_of("tokens")),
+        ("realtime.server_keys", fields_of("server_keys")),
+    ] {
+        assert_eq!(examples.get(section), Some(&known), "{section}");
+    }
+}
+
+mod toml_keys {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    pub type Keys = BTreeMap<String, BTreeSet<String>>;
+
+    pub fn of(text: &str) -> Keys {
+        let mut keys = Keys::new();
+        for (path, _) in super::keys(text) {
+            let (section, key) = path.rsplit_once('.').unwrap();
+            keys.entry(section.to_owned()).or_default().insert(key.to_owned());
+        }
+        keys
+    }
+}
+
+fn fields_of(list: &str) -> std::collections::BTreeSet<String> {
+    let error =
+        Config::with(&format!("[realtime]\n{list} = [{{ no_such_key = 1 }}]")).unwrap_err().to_string();
+    let (_, fields) = error.split_once("this section has ").unwrap();
+    fields.split(", ").map(str::to_owned).collect()
+}
+
+#[test]
+fn values_arrive_with_their_units() {
+    let config =
+        Config::with("[retention]\nuser_days = 2\n[conversations]\nreceipt_interval_ms = 400").unwrap();
+    assert_eq!(config.calls.ring_seconds, Duration::from_secs(40));
+    assert_eq!(config.retention.user_days, Duration::from_secs(2 * 86_400));
+    assert_eq!(config.conversations.receipt_interval_ms, Duration::from_millis(400));
+    assert_eq!(config.database.url.expose(), "sqlite://./data/switchboard.db");
+    assert_eq!(config.files.url, "file://./data/files");
+    assert!(!config.database.is_postgres());
+}
+
+#[test]
+fn mistakes_name_file_key_and_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.toml");
+    let load = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        Config::from(Config::files(Some(&file)).unwrap()).unwrap_err().to_string()
+    };
+    let at = file.display();
+    for (text, expected) in [
+        ("[htp]\nlisten = 1", format!("{at}: htp: no such key; this section has server, http")),
+        ("[http]\nlissten = 1", format!("{at}: http.lissten: no such key; this section has listen")),
+        ("[http]\nlisten = 1", format!("{at}: http.listen: must be")),
+        ("[http]\nbody_limit = -1", format!("{at}: http.body_limit: must be usize")),
+        ("[http]\nbody_limit = 1", format!("{at}: http.body_limit: 1 is not from 1024 to 67108864")),
+        (
+            "[http]\nlisten = \"0.0.0.0:1\"\n[realtime]\ninsecure = true",
+            format!("{at}: realtime.insecure: only"),
+        ),
+        ("[calls]\nring_seconds = 1", format!("{at}: calls.ring_seconds: 1 is not from 5 to 600")),
+        ("[bus]\nurl = \"nats://10.0.0.1\"", format!("{at}: bus.url: a host that is not loopback")),
+        ("[auth]\nmaster_key = \"short\"", format!("{at}: auth.master_key: is not 32 bytes")),
+        ("[realtime]\nnamespaces = [{name=\"user\"}]", format!("{at}: realtime.namespaces: \"user\" cannot")),
+        ("[telemetry]\nlog = \"a=b=c\"", format!("{at}: telemetry.log: ")),
+        ("[http\n", format!("{at}: ")),
+    ] {
+        let told = load(text);
+        assert!(told.starts_with(&expected), "{text:?}: {told:?} does not begin with {expected:?}");
+    }
+    let several = load("[http]\nbody_limit = 1\n[calls]\nring_seconds = 1");
+    assert_eq!(several.lines().count(), 2, "{several}");
+    let missing = Config::files(Some(&folder.path().join("none.toml"))).unwrap_err().to_string();
+    assert!(missing.contains("none.toml: "), "{missing}");
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let config = Config::with(
+        "[database]\nurl = \"postgres://u:hush-1@h/d\"\n[files]\ns3_secret_key = \"hush-2\"\n\
+         [calls]\nturn_secret = \"hush-3\"\n[notices]\nsmtp_url = \"smtp://u:hush-4@h\"\nsms_token = \"hush-5\"\n\
+         [bus]\nurl = \"nats://u:hush-6@localhost\"\n[realtime]\n\
+         server_keys = [{ organization = 1, key = \"hush-7-hush-7-hush-7\" }]\n\
+         tokens = [{ organization = 1, algorithms = [\"HS256\"], secret = \"hush-8-hush-8-hush-8\" }]",
+    )
+    .unwrap();
+    let shown = format!("{config:?} {config:#?}");
+    assert!(!shown.contains("hush"), "{shown}");
+}

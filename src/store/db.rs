@@ -1,0 +1,208 @@
+//! One database: its connections, readiness, upkeep.
+
+use std::{path::Path, str::FromStr as _, sync::Arc, time::Duration};
+
+use sqlx::{
+    ConnectOptions as _, Connection as _, PgPool, SqlitePool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::{DatabaseOptions, Dialect, Result, StoreError, Synchronous, Tx, migrate, sql, writer::Writer};
+use crate::base::clock::Clock;
+
+/// Prepared statements kept per connection: all texts of the product and the common shapes of filtered lists.
+const PREPARED: usize = 512;
+
+/// A connection that was idle for longer is tried before it is used, so that a restarted server costs no request.
+const TRUSTED_IDLE: Duration = Duration::from_secs(5);
+
+/// A database. Cheap to clone. Every method needs the tokio runtime that it was opened on.
+#[derive(Clone)]
+pub struct Db(Arc<Engine>);
+
+pub(super) enum Engine {
+    Sqlite { writer: Writer, readers: SqlitePool, base: Box<SqliteConnectOptions> },
+    Postgres(PgPool),
+}
+
+/// Connections for the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolNumbers {
+    /// Open connections.
+    pub size: u32,
+    /// Those that nobody uses.
+    pub idle: u32,
+}
+
+impl Db {
+    /// Connects; a SQLite file (and its folder) is made where there is none, readable by its owner only. The schema is
+    /// left alone: see [`Db::migrate`].
+    pub async fn open(options: &DatabaseOptions) -> Result<Self> {
+        if let Some(path) = options.url.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return open_sqlite(Path::new(path), options).await;
+        }
+        if options.url.starts_with("postgres://") || options.url.starts_with("postgresql://") {
+            return open_postgres(options).await;
+        }
+        Err(StoreError::setup("the database address must start with sqlite:// or postgres://"))
+    }
+
+    /// Which engine it is.
+    pub fn dialect(&self) -> Dialect {
+        match &*self.0 {
+            Engine::Sqlite { .. } => Dialect::Sqlite,
+            Engine::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.0
+    }
+
+    /// Starts a transaction that may write.
+    pub async fn begin(&self) -> Result<Tx> {
+        match &*self.0 {
+            Engine::Sqlite { writer, .. } => Ok(Tx::sqlite(writer.begin().await?)),
+            Engine::Postgres(pool) => Ok(Tx::postgres(pool.begin().await?)),
+        }
+    }
+
+    /// Brings the schema up to date; fails where the database was made by a newer program.
+    pub async fn migrate(&self, clock: &Clock) -> Result<()> {
+        migrate::run(self, clock).await
+    }
+
+    /// One small read: is the database there?
+    pub async fn ping(&self) -> Result<()> {
+        sql("select 1").execute(self).await.map(drop)
+    }
+
+    /// Connections as they are now.
+    pub fn pool(&self) -> PoolNumbers {
+        let count = |idle: usize| u32::try_from(idle).unwrap_or(u32::MAX);
+        match &*self.0 {
+            Engine::Sqlite { writer, readers, .. } => PoolNumbers {
+                size: readers.size() + 1,
+                idle: count(readers.num_idle()) + u32::from(writer.is_idle()),
+            },
+            Engine::Postgres(pool) => PoolNumbers { size: pool.size(), idle: count(pool.num_idle()) },
+        }
+    }
+
+    /// Moves SQLite's write-ahead log into the database file as far as readers allow; nothing on PostgreSQL.
+    pub async fn checkpoint(&self) -> Result<()> {
+        match &*self.0 {
+            Engine::Sqlite { .. } => sql("pragma wal_checkpoint(passive)").execute(self).await.map(drop),
+            Engine::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Writes a consistent copy of a SQLite database to `path`, which must not exist, while others go on working.
+    /// PostgreSQL has its own tools (`pg_dump`) and is refused.
+    pub async fn backup_to(&self, path: &Path) -> Result<()> {
+        let Engine::Sqlite { base, .. } = &*self.0 else {
+            return Err(StoreError::setup("backup is for SQLite; use pg_dump for PostgreSQL"));
+        };
+        let Some(path) = path.to_str() else {
+            return Err(StoreError::setup("the backup's path must be UTF-8"));
+        };
+        // A connection of its own: neither the writer nor a reader is held for the time of the copy.
+        let mut connection = base.connect().await?;
+        sqlx::query("vacuum into $1").bind(path).execute(&mut connection).await?;
+        connection.close().await?;
+        Ok(())
+    }
+
+    /// Closes all connections; SQLite's log is moved into the file when the last one goes.
+    pub async fn close(&self) {
+        match &*self.0 {
+            Engine::Sqlite { writer, readers, .. } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Engine::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+async fn open_sqlite(path: &Path, options: &DatabaseOptions) -> Result<Db> {
+    if path.as_os_str().is_empty() || path.as_os_str() == ":memory:" {
+        return Err(StoreError::setup("sqlite:// needs the path of a file"));
+    }
+    make_private_file(path).await.map_err(sqlx::Error::Io)?;
+    let base = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(options.busy_timeout)
+        .foreign_keys(false)
+        .statement_cache_capacity(PREPARED)
+        .row_buffer_size(256)
+        .pragma("temp_store", "memory")
+        // 16 MiB of pages per connection; reads come straight out of the mapped file.
+        .pragma("cache_size", "-16384")
+        .pragma("mmap_size", "268435456")
+        .disable_statement_logging();
+    let writer = base
+        .clone()
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(match options.synchronous {
+            Synchronous::Full => SqliteSynchronous::Full,
+            Synchronous::Normal => SqliteSynchronous::Normal,
+        })
+        // 16 MiB of log between two checkpoints: each costs a commit several disk writes. Cut back after bursts.
+        .pragma("wal_autocheckpoint", "4096")
+        .pragma("journal_size_limit", "67108864");
+    let writer = Writer::open(writer, options.acquire_timeout).await?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(options.readers.max(1))
+        .acquire_timeout(options.acquire_timeout)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(base.clone().pragma("query_only", "on"))
+        .await?;
+    Ok(Db(Arc::new(Engine::Sqlite { writer, readers, base: Box::new(base) })))
+}
+
+/// SQLite gives its log files the mode of the database file.
+async fn make_private_file(path: &Path) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        tokio::fs::create_dir_all(folder).await?;
+    }
+    let mut file = tokio::fs::OpenOptions::new();
+    file.append(true).create(true);
+    #[cfg(unix)]
+    file.mode(0o600);
+    file.open(path).await.map(drop)
+}
+
+async fn open_postgres(options: &DatabaseOptions) -> Result<Db> {
+    let connect = PgConnectOptions::from_str(&options.url)
+        // The driver's text repeats parts of the address.
+        .map_err(|_| StoreError::setup("the postgres:// address cannot be read"))?
+        .application_name("switchboard")
+        .statement_cache_capacity(PREPARED)
+        // Nobody waits longer, and a stuck client must not hold locks. Short queries gain nothing from jit.
+        .options([
+            ("statement_timeout", "30s"),
+            ("idle_in_transaction_session_timeout", "60s"),
+            ("jit", "off"),
+        ])
+        .disable_statement_logging();
+    let pool = PgPoolOptions::new()
+        .max_connections(options.max_connections.max(2))
+        .acquire_timeout(options.acquire_timeout)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > TRUSTED_IDLE {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_with(connect)
+        .await?;
+    Ok(Db(Arc::new(Engine::Postgres(pool))))
+}
