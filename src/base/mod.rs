@@ -10,3 +10,4 @@ pub mod seal;
 pub mod secret;
 pub mod tasks;
 pub mod telemetry;
+pub mod tls;

@@ -1,1 +1,348 @@
-//! (being built)
+//! Stored files: a folder by default, an S3-compatible bucket when configured.
+//!
+//! Content is streamed both ways and never held in memory whole. A file exists completely or not at all: an upload
+//! that fails, is too large or is abandoned half-way leaves nothing behind, and what [`FileStore::put`] returned is
+//! durable. Knows nothing of attachments or rights: `service::attachments` decides who may read what.
+
+pub mod content;
+pub mod disposition;
+pub mod signed_url;
+pub mod thumbnail;
+
+use std::{ops::Range, path::Path as FsPath, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _, stream::BoxStream};
+use object_store::{
+    GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectStoreExt as _, PutPayload,
+    aws::AmazonS3Builder, local::LocalFileSystem, path::Path, prefix::PrefixStore,
+};
+use sha2::{Digest as _, Sha256};
+use tokio::runtime::Handle;
+
+use crate::{
+    base::{secret::Secret, tls},
+    domain::error::Error,
+};
+
+/// How much of a file's beginning is kept to recognise its type.
+pub const HEAD_BYTES: usize = 512;
+
+/// Part size of uploads in parts; S3 takes no smaller ones (but the last).
+const PART_BYTES: usize = 5 * 1024 * 1024;
+/// In a folder, parts can be small.
+const LOCAL_PART_BYTES: usize = 512 * 1024;
+
+/// Why a file could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The configuration names no usable store.
+    #[error("files.url: {0}")]
+    Configuration(String),
+    /// More bytes than allowed.
+    #[error("the file is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit that was passed.
+        limit: u64,
+    },
+    /// The sender stopped or broke the stream.
+    #[error("the upload broke off: {0}")]
+    Incomplete(String),
+    /// No such file.
+    #[error("no such file")]
+    NotFound,
+    /// The range lies outside the file.
+    #[error("the range lies outside the file")]
+    Range,
+    /// The store failed.
+    #[error(transparent)]
+    Store(object_store::Error),
+}
+
+impl From<object_store::Error> for FileError {
+    fn from(error: object_store::Error) -> Self {
+        match error {
+            object_store::Error::NotFound { .. } => Self::NotFound,
+            other => Self::Store(other),
+        }
+    }
+}
+
+impl From<FileError> for Error {
+    fn from(error: FileError) -> Self {
+        use crate::domain::codes::Code;
+        match error {
+            FileError::TooLarge { .. } => Self::new(Code::TooLarge, error.to_string()),
+            FileError::Incomplete(_) => Self::new(Code::Generic, error.to_string()),
+            FileError::NotFound => Self::not_found("file"),
+            FileError::Range => Self::invalid(error.to_string()),
+            FileError::Configuration(_) | FileError::Store(_) => Self::unavailable(error),
+        }
+    }
+}
+
+/// How to reach an S3-compatible store. What is empty comes from the store's own defaults.
+#[derive(Clone, Debug, Default)]
+pub struct S3 {
+    /// `https://minio.example:9000`; empty for Amazon.
+    pub endpoint: String,
+    /// Region; empty = `us-east-1`.
+    pub region: String,
+    /// Key id; empty = requests are not signed.
+    pub access_key_id: String,
+    /// The key.
+    pub secret_access_key: Secret,
+    /// Buckets as host names (`bucket.endpoint`) instead of paths.
+    pub virtual_hosted: bool,
+    /// Allows a plain `http://` endpoint.
+    pub allow_http: bool,
+}
+
+/// What an upload left in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Bytes.
+    pub size: u64,
+    /// Checksum of the content.
+    pub sha256: [u8; 32],
+    /// The first bytes ([`HEAD_BYTES`] at most), to recognise the type by.
+    pub head: Bytes,
+}
+
+/// A file on its way out.
+pub struct Content {
+    /// The bytes of `range`.
+    pub stream: BoxStream<'static, Result<Bytes, FileError>>,
+    /// Which bytes of the file these are.
+    pub range: Range<u64>,
+    /// Size of the whole file.
+    pub size: u64,
+}
+
+/// A part of a file that a reader asks for, as in a `Range` header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// From the first to the last byte, both included; no last = to the end.
+    From(u64, Option<u64>),
+    /// The last bytes.
+    Last(u64),
+}
+
+/// The store. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct FileStore {
+    inner: Arc<dyn ObjectStore>,
+    part_bytes: usize,
+    runtime: Handle,
+}
+
+impl FileStore {
+    /// Opens the store named by `url`: a folder (`./data/files`, `file:///srv/files`; made when absent) or
+    /// `s3://bucket/prefix`. Background clean-up runs on `runtime`.
+    pub fn open(url: &str, s3: &S3, runtime: Handle) -> Result<Self, FileError> {
+        if let Some(rest) = url.strip_prefix("s3://") {
+            let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+            return Self::open_s3(bucket, prefix, s3, runtime);
+        }
+        let folder = url.strip_prefix("file://").unwrap_or(url);
+        if folder.is_empty() || folder.contains("://") {
+            return Err(FileError::Configuration(format!(
+                "{url:?} is neither a folder nor s3://bucket/prefix"
+            )));
+        }
+        Self::open_folder(FsPath::new(folder), runtime)
+    }
+
+    fn open_folder(folder: &FsPath, runtime: Handle) -> Result<Self, FileError> {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| FileError::Configuration(format!("{}: {error}", folder.display())))?;
+        let local = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true).with_automatic_cleanup(true);
+        Ok(Self { inner: Arc::new(local), part_bytes: LOCAL_PART_BYTES, runtime })
+    }
+
+    fn open_s3(bucket: &str, prefix: &str, s3: &S3, runtime: Handle) -> Result<Self, FileError> {
+        tls::install_provider();
+        let region = if s3.region.is_empty() { "us-east-1" } else { &s3.region };
+        let mut builder = AmazonS3Builder::new()
+            .with_bucket_name(bucket)
+            .with_region(region)
+            .with_virtual_hosted_style_request(s3.virtual_hosted)
+            .with_allow_http(s3.allow_http);
+        if !s3.endpoint.is_empty() {
+            builder = builder.with_endpoint(&s3.endpoint);
+        }
+        builder = if s3.access_key_id.is_empty() {
+            builder.with_skip_signature(true)
+        } else {
+            builder
+                .with_access_key_id(&s3.access_key_id)
+                .with_secret_access_key(s3.secret_access_key.expose())
+        };
+        let store = builder.build().map_err(|error| FileError::Configuration(error.to_string()))?;
+        let inner: Arc<dyn ObjectStore> = match prefix.trim_matches('/') {
+            "" => Arc::new(store),
+            prefix => Arc::new(PrefixStore::new(store, prefix)),
+        };
+        Ok(Self { inner, part_bytes: PART_BYTES, runtime })
+    }
+
+    /// Writes `content` to `path`, at most `limit` bytes. Small files travel in one request, larger ones in parts, one
+    /// part in flight, so that a slow store slows the sender down.
+    pub async fn put<S, E>(&self, path: &str, content: S, limit: u64) -> Result<Stored, FileError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send,
+        E: std::fmt::Display,
+    {
+        let location = Path::from(path);
+        let mut content = std::pin::pin!(content);
+        let mut tally = Tally::new(limit);
+        let mut buffer = BytesMut::new();
+        let mut parts: Option<Unfinished> = None;
+        while let Some(chunk) = content.next().await {
+            let mut chunk = chunk.map_err(|error| FileError::Incomplete(error.to_string()))?;
+            tally.count(&chunk)?;
+            while !chunk.is_empty() {
+                let room = self.part_bytes - buffer.len();
+                buffer.extend_from_slice(&chunk.split_to(room.min(chunk.len())));
+                // A full buffer waits for one more byte: a file of exactly one part needs no multipart upload.
+                if buffer.len() == self.part_bytes && !chunk.is_empty() {
+                    self.put_part(&location, &mut parts, buffer.split().freeze()).await?;
+                }
+            }
+            if buffer.len() == self.part_bytes && parts.is_some() {
+                self.put_part(&location, &mut parts, buffer.split().freeze()).await?;
+            }
+        }
+        let Some(mut upload) = parts else {
+            self.inner.put(&location, PutPayload::from_bytes(buffer.freeze())).await?;
+            return Ok(tally.finish());
+        };
+        if !buffer.is_empty() {
+            upload.part(buffer.freeze()).await?;
+        }
+        upload.complete().await?;
+        Ok(tally.finish())
+    }
+
+    async fn put_part(
+        &self,
+        location: &Path,
+        parts: &mut Option<Unfinished>,
+        part: Bytes,
+    ) -> Result<(), FileError> {
+        let upload = match parts {
+            Some(upload) => upload,
+            None => parts.insert(Unfinished {
+                upload: Some(self.inner.put_multipart(location).await?),
+                runtime: self.runtime.clone(),
+            }),
+        };
+        upload.part(part).await
+    }
+
+    /// Opens `path`, whole or the asked part of it.
+    pub async fn get(&self, path: &str, part: Option<Part>) -> Result<Content, FileError> {
+        let location = Path::from(path);
+        let range = match part {
+            None => None,
+            Some(part) => Some(self.resolve(&location, part).await?),
+        };
+        let options = GetOptions::new().with_range(range.map(GetRange::Bounded));
+        let result = self.inner.get_opts(&location, options).await?;
+        let (range, size) = (result.range.clone(), result.meta.size);
+        Ok(Content {
+            stream: result.into_stream().map(|chunk| chunk.map_err(FileError::from)).boxed(),
+            range,
+            size,
+        })
+    }
+
+    async fn resolve(&self, location: &Path, part: Part) -> Result<Range<u64>, FileError> {
+        let size = self.inner.head(location).await?.size;
+        let range = match part {
+            Part::From(first, last) => first..last.map_or(size, |last| last.saturating_add(1).min(size)),
+            Part::Last(count) => size.saturating_sub(count)..size,
+        };
+        if range.is_empty() { Err(FileError::Range) } else { Ok(range) }
+    }
+
+    /// Reads a whole file of at most `limit` bytes.
+    pub async fn read(&self, path: &str, limit: u64) -> Result<Bytes, FileError> {
+        let result = self.inner.get(&Path::from(path)).await?;
+        if result.meta.size > limit {
+            return Err(FileError::TooLarge { limit });
+        }
+        Ok(result.bytes().await?)
+    }
+
+    /// Removes a file; one that is gone already is fine.
+    pub async fn delete(&self, path: &str) -> Result<(), FileError> {
+        match self.inner.delete(&Path::from(path)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Counts, hashes and keeps the head of what passes.
+struct Tally {
+    size: u64,
+    limit: u64,
+    hash: Sha256,
+    head: BytesMut,
+}
+
+impl Tally {
+    fn new(limit: u64) -> Self {
+        Self { size: 0, limit, hash: Sha256::new(), head: BytesMut::new() }
+    }
+
+    fn count(&mut self, chunk: &[u8]) -> Result<(), FileError> {
+        self.size = self.size.saturating_add(chunk.len() as u64);
+        if self.size > self.limit {
+            return Err(FileError::TooLarge { limit: self.limit });
+        }
+        self.hash.update(chunk);
+        let wanted = HEAD_BYTES - self.head.len();
+        self.head.extend_from_slice(&chunk[..wanted.min(chunk.len())]);
+        Ok(())
+    }
+
+    fn finish(self) -> Stored {
+        Stored { size: self.size, sha256: self.hash.finalize().into(), head: self.head.freeze() }
+    }
+}
+
+/// An upload in parts. Dropped before [`Unfinished::complete`] succeeded, it is aborted in the background.
+struct Unfinished {
+    upload: Option<Box<dyn MultipartUpload>>,
+    runtime: Handle,
+}
+
+impl Unfinished {
+    async fn part(&mut self, part: Bytes) -> Result<(), FileError> {
+        let upload = self.upload.as_mut().expect("present until completed");
+        Ok(upload.put_part(PutPayload::from_bytes(part)).await?)
+    }
+
+    async fn complete(&mut self) -> Result<(), FileError> {
+        self.upload.as_mut().expect("present until completed").complete().await?;
+        self.upload = None;
+        Ok(())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(mut upload) = self.upload.take() {
+            self.runtime.spawn(async move {
+                if let Err(error) = upload.abort().await {
+                    tracing::warn!(%error, "an abandoned upload could not be removed");
+                }
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! What a file is: its declared type, checked against its first bytes.
+
+/// A declared type that the content contradicts, or that is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TypeError {
+    /// Not `type/subtype`.
+    #[error("{0:?} is not a media type (type/subtype)")]
+    Malformed(String),
+    /// The first bytes are something else.
+    #[error("the content is not {declared} as declared")]
+    Contradicted {
+        /// What the sender said.
+        declared: String,
+    },
+}
+
+/// First bytes of the formats that are checked: (offset, bytes, type).
+const SIGNATURES: &[(usize, &[u8], &str)] = &[
+    (0, b"\x89PNG\r\n\x1a\n", "image/png"),
+    (0, b"\xff\xd8\xff", "image/jpeg"),
+    (0, b"GIF87a", "image/gif"),
+    (0, b"GIF89a", "image/gif"),
+    (8, b"WEBP", "image/webp"),
+    (0, b"BM", "image/bmp"),
+    (0, b"%PDF-", "application/pdf"),
+    (8, b"WAVE", "audio/wav"),
+    (4, b"ftyp", "video/mp4"),
+    (0, b"\x1a\x45\xdf\xa3", "video/webm"),
+    (0, b"OggS", "audio/ogg"),
+    (0, b"ID3", "audio/mpeg"),
+];
+
+/// Declared types that must match a signature: what browsers and our own decoder open by themselves.
+const CHECKED: &[&str] = &["image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf"];
+
+/// The type that the first bytes show, where it is one that we know.
+pub fn sniff(head: &[u8]) -> Option<&'static str> {
+    SIGNATURES
+        .iter()
+        .find(|(offset, bytes, _)| head.get(*offset..).is_some_and(|rest| rest.starts_with(bytes)))
+        .map(|(_, _, mime)| *mime)
+}
+
+/// The media type of a declaration: lower case, without parameters; `image/jpg` is put right.
+pub fn media_type(declared: &str) -> Result<String, TypeError> {
+    let bare = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let token = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&b))
+    };
+    match bare.split_once('/') {
+        Some((kind, sub)) if token(kind) && token(sub) && bare.len() <= 127 => {
+            Ok(if bare == "image/jpg" { "image/jpeg".to_owned() } else { bare })
+        }
+        _ => Err(TypeError::Malformed(declared.chars().take(127).collect())),
+    }
+}
+
+/// Fails when `mime` is a checked type and `head` shows something else.
+pub fn check(mime: &str, head: &[u8]) -> Result<(), TypeError> {
+    if CHECKED.contains(&mime) && sniff(head) != Some(mime) {
+        return Err(TypeError::Contradicted { declared: mime.to_owned() });
+    }
+    Ok(())
+}
+
+/// True when `mime` fits one of the patterns: `*/*`, `image/*` or a whole type.
+pub fn is_allowed(mime: &str, patterns: &[String]) -> bool {
+    patterns.iter().any(|pattern| match pattern.strip_suffix("/*") {
+        Some("*") => true,
+        Some(kind) => mime.split('/').next() == Some(kind),
+        None => pattern == mime,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn declared_types_are_put_in_order() {
+        assert_eq!(media_type("Image/JPG; q=1").unwrap(), "image/jpeg");
+        assert_eq!(media_type("application/vnd.api+json").unwrap(), "application/vnd.api+json");
+        for wrong in ["", "image", "image/", "/png", "a b/c", "text/html\r\nx: y"] {
+            assert!(media_type(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn content_must_be_what_it_says() {
+        let png = b"\x89PNG\r\n\x1a\nrest";
+        assert_eq!(check("image/png", png), Ok(()));
+        assert!(check("image/jpeg", png).is_err());
+        assert!(check("image/png", b"<svg onload=alert(1)>").is_err());
+        assert!(check("image/png", b"").is_err());
+        assert_eq!(check("text/csv", b"a,b"), Ok(()));
+    }
+
+    #[test]
+    fn allowed_types_are_patterns() {
+        let list = ["image/*".to_owned(), "application/pdf".to_owned()];
+        assert!(is_allowed("image/png", &list) && is_allowed("application/pdf", &list));
+        assert!(!is_allowed("application/zip", &list));
+        assert!(is_allowed("application/zip", &["*/*".to_owned()]));
+    }
+}
