@@ -37,6 +37,8 @@ const KNOWN_UUIDS: &str = "select m.conversation_id, m.author_id, m.uuid from me
 const MESSAGES: &str = "insert into message (conversation_id, id, uuid, author_id, author_name, type, version, metadata, \
     body_hash, internal, sent_at, created_at, stream_offset) values ";
 const EVENTS: &str = "insert into event (stream_id, stream_offset, id, type, time, data) values ";
+/// The savepoint of an append with statements of its own.
+const ALONE: &str = "alone";
 /// Rows of one multi-row statement: a few fixed sizes, so that each text is prepared once.
 const CHUNKS: [usize; 4] = [128, 32, 8, 1];
 
@@ -74,7 +76,7 @@ pub(super) struct Written {
 pub(super) async fn write(
     db: &Db,
     node: NodeEpoch,
-    epochs: &dyn Fn() -> String,
+    epochs: &(dyn Fn() -> String + Sync),
     appends: &[Append],
 ) -> Result<Written, StoreError> {
     let mut tx = db.begin().await?;
@@ -104,7 +106,7 @@ pub(super) async fn write(
             written.outcomes.push(Err(refusal.into()));
             continue;
         }
-        let committed = place_events(append, &mut heads, &mut written.events)?;
+        let committed = place_events(append, &mut heads, &mut written.events);
         let offset = committed.positions.first().map_or(Offset(0), |(_, offset)| *offset);
         for row in &append.rows {
             match row {
@@ -127,22 +129,21 @@ pub(super) async fn write(
 /// Guards and statements of an append that has some, under a savepoint of its own.
 async fn run_alone(
     tx: &mut Tx,
-    epochs: &dyn Fn() -> String,
+    epochs: &(dyn Fn() -> String + Sync),
     append: &Append,
 ) -> Result<Option<Refusal>, StoreError> {
-    tx.savepoint().await?;
+    tx.savepoint(ALONE).await?;
     let refusal = try_alone(tx, epochs, append).await?;
     if refusal.is_some() {
-        tx.rollback_to_savepoint().await?;
-    } else {
-        tx.release_savepoint().await?;
+        tx.rollback_to(ALONE).await?;
     }
+    tx.release(ALONE).await?;
     Ok(refusal)
 }
 
 async fn try_alone(
     tx: &mut Tx,
-    epochs: &dyn Fn() -> String,
+    epochs: &(dyn Fn() -> String + Sync),
     append: &Append,
 ) -> Result<Option<Refusal>, StoreError> {
     for Guard::Holds { stmt, otherwise } in &append.guards {
@@ -282,10 +283,11 @@ fn place_events(
     append: &Append,
     heads: &mut HashMap<StreamId, Head>,
     events: &mut Vec<CommittedEvent>,
-) -> Result<Committed, StoreError> {
+) -> Committed {
     let mut positions = Vec::with_capacity(append.events.len());
     for event in &append.events {
-        let head = heads.get_mut(&event.stream).ok_or_else(|| StoreError::other("stream without a head"))?;
+        // Appends to streams without a head were refused before.
+        let Some(head) = heads.get_mut(&event.stream) else { continue };
         head.head += 1;
         positions.push((event.stream, Offset(head.head)));
         events.push(CommittedEvent {
@@ -300,7 +302,7 @@ fn place_events(
             body: event.body.clone(),
         });
     }
-    Ok(Committed { positions })
+    Committed { positions }
 }
 
 async fn insert_messages(tx: &mut Tx, rows: &[(&MessageRow, Offset)]) -> Result<(), StoreError> {

@@ -18,10 +18,14 @@ mod retention;
 mod writer;
 
 pub use append::{Append, Chain, Committed, Guard, MarkerRow, MessageRow, NewStream, Refusal, RowOp};
-pub use batch::STATEMENTS as BATCH_STATEMENTS;
 pub use fence::NodeEpoch;
 pub use metrics::JournalMetrics;
 pub use port::{AfterCommit, CommittedEvent};
 pub use read::{Position, StoredEvent, position, read_after, read_before};
 pub use retention::{Retention, enforce_retention};
 pub use writer::{Journal, JournalOptions};
+
+/// Every named statement of the journal, for the tests that prepare and explain each on both engines.
+pub fn all_statements() -> impl Iterator<Item = &'static crate::store::Statement> {
+    [batch::STATEMENTS, read::STATEMENTS, retention::STATEMENTS].into_iter().flatten()
+}

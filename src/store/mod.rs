@@ -12,16 +12,20 @@
 //! NUMERIC; `any($1)`, `ilike`, `::type`, `now()` do not exist in SQLite; `like` ignores case only there, so search a
 //! lower-cased column; PostgreSQL refuses U+0000 in texts; a `$1` of a bare `select $1` needs a cast.
 
+pub mod brief_people;
+pub mod conversations;
 mod db;
 mod dialect;
 mod error;
 pub mod ids;
+pub mod messages;
 mod migrate;
 mod options;
-mod statements;
+pub(crate) mod statements;
 mod stmt;
 mod tx;
 mod value;
+pub mod workbox_views;
 mod writer;
 
 pub use db::{Db, PoolNumbers};
@@ -30,6 +34,7 @@ pub use error::StoreError;
 pub use options::{DatabaseOptions, Synchronous};
 pub use statements::{Statement, all_statements};
 pub use stmt::{Executor, Row, Stmt, sql, sql_for};
+pub(crate) use statements::statements;
 pub use tx::Tx;
 pub use value::Value;
 

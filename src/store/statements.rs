@@ -1,6 +1,6 @@
 //! Every statement text of the store by name, so that tests can prepare and explain each on both engines.
 
-use super::{Dialects, ids};
+use super::{Dialects, brief_people, conversations, ids, messages};
 
 /// A named text.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +12,7 @@ pub struct Statement {
 }
 
 /// The lists of all store files.
-const FILES: &[&[Statement]] = &[ids::STATEMENTS];
+const FILES: &[&[Statement]] = &[brief_people::STATEMENTS, ids::STATEMENTS, conversations::STATEMENTS, messages::STATEMENTS];
 
 /// All statements of all store files.
 pub fn all_statements() -> impl Iterator<Item = &'static Statement> {
@@ -33,7 +33,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Statement> {
 macro_rules! statements {
     (@ [$($entry:tt)*]) => {
         /// Every statement of this file.
-        pub(in $crate::store) const STATEMENTS: &[$crate::store::Statement] = &[$($entry)*];
+        pub(crate) const STATEMENTS: &[$crate::store::Statement] = &[$($entry)*];
     };
     (@ [$($entry:tt)*] $(#[$meta:meta])* $name:ident = { sqlite: $sqlite:expr, postgres: $postgres:expr $(,)? };
      $($rest:tt)*) => {

@@ -40,6 +40,18 @@ pub struct Stmt {
     values: Vec<Value>,
 }
 
+/// The values of one row that is being filled by [`Stmt::values`].
+pub struct Tuple(Vec<Value>);
+
+impl Tuple {
+    /// The next value.
+    #[must_use]
+    pub fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.0.push(value.into());
+        self
+    }
+}
+
 /// A result row of both engines: `#[derive(sqlx::FromRow)]` structs and tuples.
 pub trait Row: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> {}
 impl<R> Row for R where R: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> {}
@@ -120,6 +132,22 @@ impl Stmt {
             before = ",";
         }
         self.push(")")
+    }
+
+    /// Binds a row of values and appends it as `($5, $6, ..)`: one row of a multi-row `values` list.
+    #[must_use]
+    pub fn values(mut self, fill: impl FnOnce(Tuple) -> Tuple) -> Self {
+        let first = self.values.len() + 1;
+        self.values = fill(Tuple(self.values)).0;
+        let last = self.values.len();
+        for text in self.texts() {
+            text.push('(');
+            for number in first..=last {
+                let _ = write!(text, "{}${number}", if number == first { "" } else { "," });
+            }
+            text.push(')');
+        }
+        self
     }
 
     fn texts(&mut self) -> impl Iterator<Item = &mut String> {
