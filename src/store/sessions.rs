@@ -29,6 +29,7 @@ statements! {
     FIND_BY_PEOPLE = concat!("select ", session_columns!(), " from session where organization_id = $1 and people_key = $2");
     FIND_OF_CONVERSATION = concat!("select ", session_columns!(), " from session where conversation_id = $1 \
         order by created_at desc, id limit 1");
+    THREAD_STREAM = "select stream_id from conversation where id = $1";
     MEMBERS = concat!("select member.session_id, member.organizer, ", person_columns!(), " from session_member member \
         join person on person.id = member.person_id where member.session_id = $1 and member.removed_at is null \
         order by member.added_at, person.id");
@@ -153,6 +154,12 @@ pub async fn find_by_people(db: &Db, organization: OrgId, key: &str) -> Result<O
 /// The newest session of a help thread.
 pub async fn find_of_conversation(db: &Db, conversation: ConversationId) -> Result<Option<SessionRow>> {
     sql(FIND_OF_CONVERSATION).bind(conversation).optional(db).await
+}
+
+/// The stream of a help thread that guests may see.
+pub async fn thread_stream(db: &Db, thread: ConversationId) -> Result<Option<StreamId>> {
+    let row: Option<(StreamId,)> = sql(THREAD_STREAM).bind(thread).optional(db).await?;
+    Ok(row.map(|(stream,)| stream))
 }
 
 /// The members of a session, in the order in which they came.
