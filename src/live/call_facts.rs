@@ -171,15 +171,15 @@ impl Writer<'_> {
                 self.tell("call.started", &view);
                 self.tell_thread("call.started", &view);
             }
-            Fact::Joined { call, who, returning, announced } => {
-                self.row_once(calls::enter(call, *who, *returning, self.now), BUSY);
+            Fact::Joined { call, who, announced } => {
+                self.row_once(calls::enter(call, *who, self.now), BUSY);
                 if *announced {
                     self.announce(call, *who);
                 }
             }
             Fact::Announced { call, who } => self.announce(call, *who),
             Fact::Left { call, who, reason, present } => {
-                self.row_once(calls::leave(call, who.person, *reason, *present, self.now), CALL_OVER);
+                self.row_once(calls::leave(call, who.person, *reason, self.now), CALL_OVER);
                 let change = CallChange {
                     user: Some(self.person(who.person)),
                     reason: Some(reason.name()),

@@ -1,6 +1,9 @@
 //! Rings, calls and who was in them: what the session's actor writes, and what it begins with.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use uuid::Uuid;
 
@@ -35,8 +38,8 @@ macro_rules! ring_columns {
 statements! {
     FIND = concat!("select ", call_columns!(), " from call where id = $1 and started_at is not null");
     OPEN_CALL = concat!("select ", call_columns!(), " from call where session_id = $1 and ended_at is null");
-    PARTICIPANTS = "select call_id, person_id, login_id, joined_at, left_at, leave_reason, seconds \
-        from call_participant where call_id = $1";
+    STRETCHES = "select call_id, person_id, login_id, joined_at, left_at, leave_reason \
+        from call_participant where call_id = $1 order by joined_at, person_id";
     PRESENT = "select login_id, call_id from call_participant where login_id = $1 and left_at is null";
     FIND_RING = concat!("select ", ring_columns!(), " from ring where id = $1");
     OPEN_RINGS = concat!("select ", ring_columns!(), " from ring where session_id = $1 and state = 'ringing'");
@@ -59,12 +62,9 @@ statements! {
     DROP_CALL = "delete from call where id = $1 and started_at is null";
     SET_OWNER = "update call set owner_id = $2, updated_at = $3 where id = $1";
     SET_RECORDING = "update call set recording_id = $2, recording_status = $3, updated_at = $4 where id = $1";
-    ENTER = "insert into call_participant (call_id, person_id, login_id, joined_at, left_at, leave_reason, seconds) \
-        values ($1, $2, $3, $4, null, null, 0) on conflict do nothing";
-    ENTER_AGAIN = "update call_participant set joined_at = $4, left_at = null, leave_reason = null \
-        where call_id = $1 and person_id = $2 and left_at is not null and not exists \
-        (select 1 from call_participant other where other.login_id = $3 and other.left_at is null)";
-    LEAVE = "update call_participant set left_at = $3, leave_reason = $4, seconds = $5 \
+    ENTER = "insert into call_participant (call_id, person_id, login_id, joined_at, left_at, leave_reason) \
+        values ($1, $2, $3, $4, null, null) on conflict do nothing";
+    LEAVE = "update call_participant set left_at = $3, leave_reason = $4 \
         where call_id = $1 and person_id = $2 and left_at is null";
 }
 
@@ -142,23 +142,21 @@ pub struct RingRow {
     pub ended_at: Option<Timestamp>,
 }
 
-/// Somebody's time in a call.
+/// One stretch of somebody's time in a call.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub struct ParticipantRow {
+pub struct StretchRow {
     /// The call.
     pub call_id: CallId,
     /// Who.
     pub person_id: PersonId,
     /// The human being.
     pub login_id: PersonId,
-    /// Begin of the last stretch.
+    /// Its begin.
     pub joined_at: Timestamp,
-    /// End of the last stretch; `None` while the person is in it.
+    /// Its end; `None` while the person is in the call.
     pub left_at: Option<Timestamp>,
     /// `left`, `lost`, `removed`, `ended`.
     pub leave_reason: Option<String>,
-    /// All stretches that are over, in seconds.
-    pub seconds: i64,
 }
 
 /// A call that has started; waiting ones do not exist for anybody but their session.
@@ -236,8 +234,8 @@ pub async fn load_state(
     let call = match open_call(db, session).await? {
         None => None,
         Some(row) => {
-            let participants: Vec<ParticipantRow> = sql(PARTICIPANTS).bind(&row.id).all(db).await?;
-            Some(running(row, &participants))
+            let stretches: Vec<StretchRow> = sql(STRETCHES).bind(&row.id).all(db).await?;
+            Some(running(row, &stretches))
         }
     };
     Ok(State { timing, policy, members, rings, call })
@@ -256,35 +254,36 @@ fn open_ring(row: RingRow) -> Ring {
     }
 }
 
-fn running(row: CallRow, people: &[ParticipantRow]) -> Call {
-    let there = |person: &&ParticipantRow| person.left_at.is_none();
-    let participants: BTreeMap<_, _> = people
-        .iter()
-        .filter(there)
-        .map(|row| {
-            let participant =
-                Participant { login: row.login_id, joined_at: row.joined_at, lease_until: row.joined_at };
-            (row.person_id, participant)
-        })
-        .collect();
-    let stretch = |row: &ParticipantRow| Duration::from_secs(u64::try_from(row.seconds).unwrap_or(0));
-    let earlier = people
-        .iter()
-        .filter(|row| row.left_at.is_some() || row.seconds > 0)
-        .map(|row| (row.person_id, stretch(row)))
-        .collect();
-    let barred = people.iter().filter(|row| row.leave_reason.as_deref() == Some(LeaveReason::Removed.name()));
+fn running(row: CallRow, stretches: &[StretchRow]) -> Call {
+    let mut participants = BTreeMap::new();
+    let mut earlier: BTreeMap<PersonId, Duration> = BTreeMap::new();
+    let mut barred = BTreeSet::new();
+    for stretch in stretches {
+        let StretchRow { person_id, login_id, joined_at, .. } = *stretch;
+        if let Some(left_at) = stretch.left_at {
+            *earlier.entry(person_id).or_default() += left_at.since(joined_at);
+        } else {
+            let participant = Participant { login: login_id, joined_at, lease_until: joined_at };
+            participants.insert(person_id, participant);
+        }
+        // The last stretch says how the person left; whoever came back was let in.
+        if stretch.leave_reason.as_deref() == Some(LeaveReason::Removed.name()) {
+            barred.insert(person_id);
+        } else {
+            barred.remove(&person_id);
+        }
+    }
     // With fewer than two, the last departure says since when.
-    let empty_since = people.iter().filter_map(|row| row.left_at).max();
+    let last_left = stretches.iter().filter_map(|stretch| stretch.left_at).max();
     Call {
-        barred: barred.map(|row| row.person_id).collect(),
-        empty_since: empty_since.filter(|_| row.started_at.is_some() && participants.len() < 2),
         id: row.id,
         dialer: row.dialer_id,
         owner: row.owner_id,
         started_at: row.started_at,
+        empty_since: last_left.filter(|_| row.started_at.is_some() && participants.len() < 2),
         participants,
         earlier,
+        barred,
         recording: row.recording_id,
     }
 }
@@ -356,19 +355,11 @@ pub fn set_recording(call: &CallId, recording: Option<Uuid>, now: Timestamp) -> 
 }
 
 /// Somebody is in the call: touches one row unless the human being is in a call already.
-pub fn enter(call: &CallId, who: Who, returning: bool, now: Timestamp) -> Stmt {
-    let stmt = if returning { sql(ENTER_AGAIN) } else { sql(ENTER) };
-    stmt.bind(call).bind(who.person).bind(who.login).bind(now)
+pub fn enter(call: &CallId, who: Who, now: Timestamp) -> Stmt {
+    sql(ENTER).bind(call).bind(who.person).bind(who.login).bind(now)
 }
 
-/// Somebody is no longer in the call, after `present` in all.
-pub fn leave(
-    call: &CallId,
-    person: PersonId,
-    reason: LeaveReason,
-    present: Duration,
-    now: Timestamp,
-) -> Stmt {
-    let seconds = i64::try_from(present.as_secs()).unwrap_or(i64::MAX);
-    sql(LEAVE).bind(call).bind(person).bind(now).bind(reason.name()).bind(seconds)
+/// Somebody is no longer in the call.
+pub fn leave(call: &CallId, person: PersonId, reason: LeaveReason, now: Timestamp) -> Stmt {
+    sql(LEAVE).bind(call).bind(person).bind(now).bind(reason.name())
 }
