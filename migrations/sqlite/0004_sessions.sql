@@ -69,6 +69,7 @@ create index call_open on call (session_id) where ended_at is null;
 create index call_session on call (session_id, started_at);
 create index call_organization on call (organization_id, started_at, id);
 create index call_conversation on call (conversation_id, started_at) where conversation_id is not null;
+-- One row per stretch: who comes back has several.
 create table call_participant (
     call_id text not null,
     person_id bigint not null,
@@ -76,8 +77,7 @@ create table call_participant (
     joined_at bigint not null,
     left_at bigint,
     leave_reason text,                 -- left lost removed ended
-    seconds bigint not null,           -- of earlier stretches
-    primary key (call_id, person_id)
+    primary key (call_id, person_id, joined_at)
 );
 -- A person is in one call at a time, whatever face they wear: the commit refuses a second.
 create unique index call_participant_present on call_participant (login_id) where left_at is null;

@@ -5,6 +5,8 @@
 //! commit. Its state runs ahead of the commit; when a commit fails or the actor panics, the state is thrown away and
 //! loaded again at the next use. Others never hold an `Addr`, only a [`Registry`] and keys.
 
+mod call_facts;
+pub mod call_session;
 pub mod conversation;
 mod flight;
 mod metrics;

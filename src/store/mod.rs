@@ -14,6 +14,7 @@
 
 pub mod brief_people;
 pub mod conversations;
+pub mod calls;
 mod db;
 mod dialect;
 mod error;
@@ -23,6 +24,7 @@ pub mod messages;
 mod migrate;
 mod options;
 pub(crate) mod statements;
+pub mod sessions;
 mod stmt;
 mod tx;
 mod value;

@@ -1,6 +1,6 @@
 //! Every statement text of the store by name, so that tests can prepare and explain each on both engines.
 
-use super::{Dialects, brief_people, conversations, idempotency, ids, messages};
+use super::{Dialects, brief_people, calls, conversations, idempotency, ids, messages, sessions};
 
 /// A named text.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +12,15 @@ pub struct Statement {
 }
 
 /// The lists of all store files.
-const FILES: &[&[Statement]] = &[brief_people::STATEMENTS, idempotency::STATEMENTS, ids::STATEMENTS, conversations::STATEMENTS, messages::STATEMENTS];
+const FILES: &[&[Statement]] = &[
+    brief_people::STATEMENTS,
+    calls::STATEMENTS,
+    conversations::STATEMENTS,
+    idempotency::STATEMENTS,
+    ids::STATEMENTS,
+    messages::STATEMENTS,
+    sessions::STATEMENTS,
+];
 
 /// All statements of all store files.
 pub fn all_statements() -> impl Iterator<Item = &'static Statement> {

@@ -338,8 +338,6 @@ pub enum Fact {
         call: CallId,
         /// Who.
         who: Who,
-        /// Has a row from an earlier stretch.
-        returning: bool,
         /// The call has started: others are told.
         announced: bool,
     },

@@ -248,8 +248,7 @@ impl State {
         call.participants.insert(who.person, participant);
         call.note_emptiness(now);
         let (id, announced) = (call.id.clone(), call.started_at.is_some());
-        let returning = call.earlier.contains_key(&who.person);
-        facts.push(Fact::Joined { call: id.clone(), who, returning, announced });
+        facts.push(Fact::Joined { call: id.clone(), who, announced });
         // From now on the lease in the call says whether a caller is there.
         for ring in self.rings.values_mut().filter(|ring| ring.from == who.person) {
             ring.lease_until = None;

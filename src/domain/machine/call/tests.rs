@@ -198,7 +198,7 @@ fn coming_back_continues_the_sum_of_stretches() {
     step(&mut state, join(BEN, 2), at(0)).unwrap();
     step(&mut state, Input::Leave { by: BEN, call: call_id(1) }, at(4)).unwrap();
     let facts = step(&mut state, join(BEN, 3), at(6)).unwrap();
-    assert!(has(&facts, |f| matches!(f, Fact::Joined { returning: true, announced: true, .. })));
+    assert!(has(&facts, |f| matches!(f, Fact::Joined { announced: true, .. })));
     let facts = step(&mut state, Input::End { by: BEN, call: call_id(1) }, at(10)).unwrap();
     let present = Duration::from_secs(8);
     assert!(has(
