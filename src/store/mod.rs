@@ -15,11 +15,16 @@
 mod db;
 mod dialect;
 mod error;
+pub mod filter;
 pub mod ids;
+pub mod keys;
 mod migrate;
 mod options;
+pub mod organizations;
+pub mod people;
 mod statements;
 mod stmt;
+pub mod tokens;
 mod tx;
 mod value;
 mod writer;

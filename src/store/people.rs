@@ -20,6 +20,12 @@ statements! {
                  and removed_at is null",
         postgres: "select * from person where id = any($2) and organization_id = $1 and removed_at is null",
     };
+    BRIEF = "select id, name, username, title, location from person where id = $1";
+    BRIEF_MANY = {
+        sqlite: "select id, name, username, title, location from person \
+                 where id in (select value from json_each($1))",
+        postgres: "select id, name, username, title, location from person where id = any($1)",
+    };
     CREDENTIALS_BY_EMAIL =
         "select id, organization_id, kind, password_hash, active, confirmed_at from person \
          where email_key = $1 and removed_at is null";
@@ -152,8 +158,8 @@ pub struct PersonRow {
     pub removed_at: Option<Timestamp>,
 }
 
-/// What a sign-in needs of a person.
-#[derive(Clone, Debug, sqlx::FromRow)]
+/// What a sign-in needs of a person. Not `Debug`: it holds the hash.
+#[derive(Clone, sqlx::FromRow)]
 pub struct Credentials {
     /// The person.
     pub id: PersonId,
@@ -161,23 +167,12 @@ pub struct Credentials {
     pub organization_id: OrgId,
     /// `member`, `guest` or `anonymous`.
     pub kind: String,
-    #[sqlx(try_from = "Option<String>")]
-    /// The argon2id hash; empty = no password.
-    pub password_hash: PasswordHash,
+    /// The argon2id hash; none = no password was set.
+    pub password_hash: Option<String>,
     /// False = switched off.
     pub active: bool,
     /// When the e-mail address was confirmed.
     pub confirmed_at: Option<Timestamp>,
-}
-
-/// A stored hash, kept out of logs.
-#[derive(Clone, Debug)]
-pub struct PasswordHash(pub Option<Secret>);
-
-impl From<Option<String>> for PasswordHash {
-    fn from(hash: Option<String>) -> Self {
-        Self(hash.map(Secret::new))
-    }
 }
 
 /// A new person. Emptiness of `email`, `username` and so on is NULL.
@@ -316,6 +311,31 @@ pub async fn many(
     ids: impl IntoIterator<Item = PersonId>,
 ) -> Result<Vec<PersonRow>> {
     sql_for(MANY_IN_ORGANIZATION).bind(organization).bind(Value::ids(ids)).all(on).await
+}
+
+/// What others see of a person beside what the person wrote or did.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct BriefPerson {
+    /// The person.
+    pub id: PersonId,
+    /// Display name.
+    pub name: String,
+    /// Log-in name.
+    pub username: Option<String>,
+    /// Job title.
+    pub title: Option<String>,
+    /// Where they are.
+    pub location: Option<String>,
+}
+
+/// One person in brief, removed or not.
+pub async fn brief(on: impl Executor, id: PersonId) -> Result<Option<BriefPerson>> {
+    sql(BRIEF).bind(id).optional(on).await
+}
+
+/// Several people in brief, removed or not, in no particular order.
+pub async fn brief_many(on: impl Executor, ids: &[PersonId]) -> Result<Vec<BriefPerson>> {
+    sql_for(BRIEF_MANY).bind(Value::ids(ids.iter().copied())).all(on).await
 }
 
 /// The person who signs in with this e-mail address or username, in any case.

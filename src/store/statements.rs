@@ -1,6 +1,6 @@
 //! Every statement text of the store by name, so that tests can prepare and explain each on both engines.
 
-use super::{Dialects, ids};
+use super::{Dialects, ids, keys, organizations, people, tokens};
 
 /// A named text.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +12,13 @@ pub struct Statement {
 }
 
 /// The lists of all store files.
-const FILES: &[&[Statement]] = &[ids::STATEMENTS];
+const FILES: &[&[Statement]] = &[
+    ids::STATEMENTS,
+    keys::STATEMENTS,
+    organizations::STATEMENTS,
+    people::STATEMENTS,
+    tokens::STATEMENTS,
+];
 
 /// All statements of all store files.
 pub fn all_statements() -> impl Iterator<Item = &'static Statement> {
