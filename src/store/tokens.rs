@@ -15,7 +15,7 @@ use crate::{
 statements! {
     PERSON_STATE =
         "select p.organization_id, o.active as organization_active, p.login_id, p.kind, p.uuid, p.name, p.role, \
-         p.token_version, p.active, p.removed_at, f.id as family_id, f.expires_at as family_expires_at, \
+         p.token_version, p.active, p.removed_at, f.origin as family_origin, f.expires_at as family_expires_at, \
          f.revoked_at as family_revoked_at \
          from person p join organization o on o.id = p.organization_id left join token_family f on f.id = $2 \
          where p.id = $1";
@@ -93,8 +93,8 @@ pub struct PersonState {
     pub active: bool,
     /// Set = removed.
     pub removed_at: Option<Timestamp>,
-    /// The family, where it exists.
-    pub family_id: Option<Uuid>,
+    /// How the family began, where there is one.
+    pub family_origin: Option<String>,
     /// Its end.
     pub family_expires_at: Option<Timestamp>,
     /// Set = revoked.
