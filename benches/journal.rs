@@ -21,7 +21,7 @@ use switchboard::{
         ids::{ConversationId, MessageId, OrgId, PersonId, StreamId},
     },
     journal::{Append, Journal, JournalMetrics, JournalOptions, MessageRow, NewStream, NodeEpoch, RowOp},
-    store::{Db, DatabaseOptions, ids::Ids},
+    store::{DatabaseOptions, Db, ids::Ids},
 };
 use tokio::runtime::Runtime;
 

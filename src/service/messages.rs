@@ -26,7 +26,7 @@ use crate::{
         Db, conversations,
         ids::Ids,
         messages::{self, Side, StoredMessage},
-        brief_people::{self, BriefPerson},
+        people::{self, BriefPerson},
     },
 };
 
@@ -483,7 +483,7 @@ impl Messages {
     }
 
     async fn author(&self, id: PersonId) -> Result<BriefPerson> {
-        brief_people::brief(&self.db, id).await?.ok_or_else(|| Error::not_found("user"))
+        people::brief(&self.db, id).await?.ok_or_else(|| Error::not_found("user"))
     }
 
     async fn view(&self, stored: StoredMessage, reader: Option<Reader>) -> Result<MessageView> {
@@ -495,7 +495,7 @@ impl Messages {
         let mut authors: Vec<PersonId> = stored.iter().map(|message| message.author_id).collect();
         authors.sort_unstable();
         authors.dedup();
-        let people = brief_people::brief_many(&self.db, &authors).await?;
+        let people = people::brief_many(&self.db, &authors).await?;
         Ok(stored
             .into_iter()
             .map(|message| {

@@ -12,7 +12,6 @@
 //! NUMERIC; `any($1)`, `ilike`, `::type`, `now()` do not exist in SQLite; `like` ignores case only there, so search a
 //! lower-cased column; PostgreSQL refuses U+0000 in texts; a `$1` of a bare `select $1` needs a cast.
 
-pub mod brief_people;
 pub mod conversations;
 pub mod calls;
 mod db;
@@ -25,7 +24,12 @@ mod migrate;
 mod options;
 pub(crate) mod statements;
 pub mod sessions;
+pub mod filter;
+pub mod keys;
+pub mod organizations;
+pub mod people;
 mod stmt;
+pub mod tokens;
 mod tx;
 mod value;
 pub mod workbox_views;

@@ -1,6 +1,8 @@
 //! Every statement text of the store by name, so that tests can prepare and explain each on both engines.
 
-use super::{Dialects, brief_people, calls, conversations, idempotency, ids, messages, sessions};
+use super::{
+    Dialects, calls, conversations, idempotency, ids, keys, messages, organizations, people, sessions, tokens,
+};
 
 /// A named text.
 #[derive(Clone, Copy, Debug)]
@@ -13,13 +15,16 @@ pub struct Statement {
 
 /// The lists of all store files.
 const FILES: &[&[Statement]] = &[
-    brief_people::STATEMENTS,
     calls::STATEMENTS,
     conversations::STATEMENTS,
     idempotency::STATEMENTS,
     ids::STATEMENTS,
     messages::STATEMENTS,
     sessions::STATEMENTS,
+    keys::STATEMENTS,
+    organizations::STATEMENTS,
+    people::STATEMENTS,
+    tokens::STATEMENTS,
 ];
 
 /// All statements of all store files.
