@@ -21,6 +21,7 @@ pub mod ids;
 pub mod messages;
 mod migrate;
 mod options;
+pub mod relay;
 pub(crate) mod statements;
 mod stmt;
 mod tx;
