@@ -23,10 +23,11 @@ use crate::{
     journal::{Append, MarkerRow, MessageRow, Refusal, RowOp},
     live::conversation::{Conversations, Decision},
     store::{
-        Db, conversations,
+        Db,
+        brief_people::{self, BriefPerson},
+        conversations,
         ids::Ids,
         messages::{self, Side, StoredMessage},
-        brief_people::{self, BriefPerson},
     },
 };
 
@@ -199,8 +200,14 @@ impl Messages {
                 };
                 let view = MessageView::of_row(&row, &person);
                 let stream = state.stream_for(checked.internal);
-                let event =
-                    NewEvent::new(stream, "message.created", env.random.uuid_v7(now), now, Some(&actor), &view);
+                let event = NewEvent::new(
+                    stream,
+                    "message.created",
+                    env.random.uuid_v7(now),
+                    now,
+                    Some(&actor),
+                    &view,
+                );
                 let mut append = Append::of_events(vec![event]);
                 append.rows.push(RowOp::Message(Box::new(row)));
                 if state.sent(author, message, checked.internal) {
@@ -331,8 +338,14 @@ impl Messages {
                 let [keep, change] = messages::edit(id, message, &metadata, author, now);
                 let stream = state.stream_for(view.internal);
                 let data = MessageView { offset: None, read: None, ..view.clone() };
-                let event =
-                    NewEvent::new(stream, "message.edited", env.random.uuid_v7(now), now, Some(&actor), &data);
+                let event = NewEvent::new(
+                    stream,
+                    "message.edited",
+                    env.random.uuid_v7(now),
+                    now,
+                    Some(&actor),
+                    &data,
+                );
                 let gone = Refusal::new(Code::NotFound, "message not found");
                 let mut append = Append::of_events(vec![event]).with(keep);
                 append.rows.push(RowOp::exec_one(change, gone));
@@ -359,8 +372,14 @@ impl Messages {
                     offset: None,
                     ..MessageView::of_stored(stored, None)
                 };
-                let event =
-                    NewEvent::new(stream, "message.deleted", env.random.uuid_v7(now), now, Some(&actor), &view);
+                let event = NewEvent::new(
+                    stream,
+                    "message.deleted",
+                    env.random.uuid_v7(now),
+                    now,
+                    Some(&actor),
+                    &view,
+                );
                 let [created, edited, revisions, row] = messages::bury(id, stream, message, now);
                 let gone = Refusal::new(Code::NotFound, "message not found");
                 let mut append = Append::of_events(vec![event]).with(created).with(edited).with(revisions);
@@ -606,9 +625,13 @@ fn check(caller: &Caller, draft: Draft) -> Result<Checked> {
     if !matches!(draft.version, 1 | 2) {
         return Err(Error::new(Code::InvalidMessage, "version must be 1 or 2"));
     }
-    let username = draft.username.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| caller.name.clone());
+    let username =
+        draft.username.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| caller.name.clone());
     if username.chars().count() > NAME_LIMIT {
-        return Err(Error::new(Code::InvalidName, format!("username is longer than {NAME_LIMIT} characters")));
+        return Err(Error::new(
+            Code::InvalidName,
+            format!("username is longer than {NAME_LIMIT} characters"),
+        ));
     }
     let mut hash = Sha256::new();
     hash.update(kind);
@@ -654,7 +677,9 @@ fn check_metadata(kind: &'static str, metadata: &Value) -> Result<String> {
             Some(Value::String(_)) => {
                 return Err(Error::new(Code::InvalidMessage, format!("metadata.{key} must not be empty")));
             }
-            Some(_) => return Err(Error::new(Code::InvalidMessage, format!("metadata.{key} must be a string"))),
+            Some(_) => {
+                return Err(Error::new(Code::InvalidMessage, format!("metadata.{key} must be a string")));
+            }
             None => return Err(Error::new(Code::InvalidMessage, format!("metadata.{key} is missing"))),
         }
     }

@@ -12,8 +12,13 @@ pub struct Statement {
 }
 
 /// The lists of all store files.
-const FILES: &[&[Statement]] =
-    &[brief_people::STATEMENTS, ids::STATEMENTS, conversations::STATEMENTS, messages::STATEMENTS, relay::STATEMENTS];
+const FILES: &[&[Statement]] = &[
+    brief_people::STATEMENTS,
+    ids::STATEMENTS,
+    conversations::STATEMENTS,
+    messages::STATEMENTS,
+    relay::STATEMENTS,
+];
 
 /// All statements of all store files.
 pub fn all_statements() -> impl Iterator<Item = &'static Statement> {
