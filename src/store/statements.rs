@@ -1,6 +1,8 @@
 //! Every statement text of the store by name, so that tests can prepare and explain each on both engines.
 
-use super::{Dialects, brief_people, conversations, ids, messages, relay};
+use super::{
+    Dialects, attachments, brief_people, conversations, idempotency, ids, messages, notices, relay,
+};
 
 /// A named text.
 #[derive(Clone, Copy, Debug)]
@@ -13,10 +15,13 @@ pub struct Statement {
 
 /// The lists of all store files.
 const FILES: &[&[Statement]] = &[
+    attachments::STATEMENTS,
     brief_people::STATEMENTS,
-    ids::STATEMENTS,
     conversations::STATEMENTS,
+    idempotency::STATEMENTS,
+    ids::STATEMENTS,
     messages::STATEMENTS,
+    notices::STATEMENTS,
     relay::STATEMENTS,
 ];
 
