@@ -21,7 +21,8 @@ create table stream (
 create unique index stream_name on stream (name);
 create index stream_kind on stream (kind, id);
 create table event (
-    seq integer primary key,       -- order of the log: what the relay walks
+    -- Order of the log: what the relay walks. Numbers are never used again, even after the newest rows are forgotten.
+    seq integer primary key autoincrement,
     stream_id bigint not null,
     stream_offset bigint not null,
     id uuid not null,

@@ -4,6 +4,8 @@
 use std::{fmt, io, io::Write as _, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 
 use super::random::Random;
 
@@ -44,6 +46,13 @@ impl MasterKey {
     /// The bytes: for the cipher only.
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// A key for one purpose alone: neither the master key nor another purpose's key follows from it.
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        mac.update(purpose.as_bytes());
+        mac.finalize().into_bytes().into()
     }
 }
 

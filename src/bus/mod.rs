@@ -9,8 +9,8 @@
 
 pub mod envelope;
 pub mod memory;
-pub mod metrics;
 pub mod nats;
+mod progress;
 pub mod relay;
 pub mod subject;
 

@@ -20,10 +20,7 @@ use object_store::{
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 
-use crate::{
-    base::{secret::Secret, tls},
-    domain::error::Error,
-};
+use crate::{base::tls, config, domain::error::Error};
 
 /// How much of a file's beginning is kept to recognise its type.
 pub const HEAD_BYTES: usize = 512;
@@ -81,23 +78,6 @@ impl From<FileError> for Error {
     }
 }
 
-/// How to reach an S3-compatible store. What is empty comes from the store's own defaults.
-#[derive(Clone, Debug, Default)]
-pub struct S3 {
-    /// `https://minio.example:9000`; empty for Amazon.
-    pub endpoint: String,
-    /// Region; empty = `us-east-1`.
-    pub region: String,
-    /// Key id; empty = requests are not signed.
-    pub access_key_id: String,
-    /// The key.
-    pub secret_access_key: Secret,
-    /// Buckets as host names (`bucket.endpoint`) instead of paths.
-    pub virtual_hosted: bool,
-    /// Allows a plain `http://` endpoint.
-    pub allow_http: bool,
-}
-
 /// What an upload left in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
@@ -137,20 +117,16 @@ pub struct FileStore {
 }
 
 impl FileStore {
-    /// Opens the store named by `url`: a folder (`./data/files`, `file:///srv/files`; made when absent) or
-    /// `s3://bucket/prefix`. Background clean-up runs on `runtime`.
-    pub fn open(url: &str, s3: &S3, runtime: Handle) -> Result<Self, FileError> {
-        if let Some(rest) = url.strip_prefix("s3://") {
+    /// Opens the store of `files.url`: a folder (made when absent) or a bucket. Background clean-up runs on `runtime`.
+    pub fn open(config: &config::Files, runtime: Handle) -> Result<Self, FileError> {
+        if let Some(rest) = config.url.strip_prefix("s3://") {
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-            return Self::open_s3(bucket, prefix, s3, runtime);
+            return Self::open_s3(bucket, prefix, config, runtime);
         }
-        let folder = url.strip_prefix("file://").unwrap_or(url);
-        if folder.is_empty() || folder.contains("://") {
-            return Err(FileError::Configuration(format!(
-                "{url:?} is neither a folder nor s3://bucket/prefix"
-            )));
+        match config.url.strip_prefix("file://") {
+            Some(folder) if !folder.is_empty() => Self::open_folder(FsPath::new(folder), runtime),
+            _ => Err(FileError::Configuration("neither file://PATH nor s3://bucket/prefix".to_owned())),
         }
-        Self::open_folder(FsPath::new(folder), runtime)
     }
 
     fn open_folder(folder: &FsPath, runtime: Handle) -> Result<Self, FileError> {
@@ -160,23 +136,26 @@ impl FileStore {
         Ok(Self { inner: Arc::new(local), part_bytes: LOCAL_PART_BYTES, runtime })
     }
 
-    fn open_s3(bucket: &str, prefix: &str, s3: &S3, runtime: Handle) -> Result<Self, FileError> {
+    fn open_s3(
+        bucket: &str,
+        prefix: &str,
+        config: &config::Files,
+        runtime: Handle,
+    ) -> Result<Self, FileError> {
         tls::install_provider();
-        let region = if s3.region.is_empty() { "us-east-1" } else { &s3.region };
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(bucket)
-            .with_region(region)
-            .with_virtual_hosted_style_request(s3.virtual_hosted)
-            .with_allow_http(s3.allow_http);
-        if !s3.endpoint.is_empty() {
-            builder = builder.with_endpoint(&s3.endpoint);
+            .with_region(&config.s3_region)
+            .with_allow_http(config.s3_endpoint.starts_with("http://"));
+        if !config.s3_endpoint.is_empty() {
+            builder = builder.with_endpoint(&config.s3_endpoint);
         }
-        builder = if s3.access_key_id.is_empty() {
+        builder = if config.s3_access_key.is_empty() {
             builder.with_skip_signature(true)
         } else {
             builder
-                .with_access_key_id(&s3.access_key_id)
-                .with_secret_access_key(s3.secret_access_key.expose())
+                .with_access_key_id(&config.s3_access_key)
+                .with_secret_access_key(config.s3_secret_key.expose())
         };
         let store = builder.build().map_err(|error| FileError::Configuration(error.to_string()))?;
         let inner: Arc<dyn ObjectStore> = match prefix.trim_matches('/') {

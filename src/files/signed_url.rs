@@ -12,10 +12,10 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use uuid::Uuid;
 
-use crate::{base::clock::Timestamp, domain::ids::OrgId};
-
-/// How long an address is good where the configuration says nothing.
-pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(15 * 60);
+use crate::{
+    base::{clock::Timestamp, master_key::MasterKey},
+    domain::ids::OrgId,
+};
 
 const VERSION: u8 = 1;
 /// The only method that addresses are made for today: reading (GET and HEAD).
@@ -74,16 +74,10 @@ pub struct UrlSigner {
 }
 
 impl UrlSigner {
-    /// `master` is the server's master key (a key for this purpose alone is derived from it), `base` the public
-    /// address of the server without a slash at its end.
-    pub fn new(master: &[u8], base: &str, lifetime: Duration) -> Self {
-        let mut mac = keyed(master);
-        mac.update(b"switchboard file addresses 1");
-        Self {
-            key: mac.finalize().into_bytes().into(),
-            base: base.trim_end_matches('/').to_owned(),
-            lifetime,
-        }
+    /// Addresses below `base`, the public address of the server without a slash at its end, that are good for
+    /// `lifetime` (`files.url_ttl_seconds`).
+    pub fn new(master: &MasterKey, base: &str, lifetime: Duration) -> Self {
+        Self { key: master.derive("file addresses 1"), base: base.to_owned(), lifetime }
     }
 
     /// The address of a file, good from `now` for the configured time.
@@ -110,7 +104,7 @@ impl UrlSigner {
     }
 
     fn mac(&self, payload: &[u8]) -> Hmac<Sha256> {
-        let mut mac = keyed(&self.key);
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
         mac.update(payload);
         mac
     }
@@ -123,10 +117,6 @@ impl std::fmt::Debug for UrlSigner {
             .field("lifetime", &self.lifetime)
             .finish_non_exhaustive()
     }
-}
-
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
-    Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 
 fn decode<const N: usize>(text: &str) -> Result<[u8; N], Refused> {
@@ -159,12 +149,17 @@ fn claim_of(payload: &[u8; PAYLOAD_BYTES]) -> Option<Claim> {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 
-    fn signer(master: &[u8]) -> UrlSigner {
-        UrlSigner::new(master, "https://switchboard.example/", DEFAULT_LIFETIME)
+    const LIFETIME: Duration = Duration::from_mins(15);
+
+    fn signer(master: u8) -> UrlSigner {
+        let master = MasterKey::parse(&STANDARD.encode([master; 32])).unwrap();
+        UrlSigner::new(&master, "https://switchboard.example", LIFETIME)
     }
 
     fn token_of(url: &str) -> &str {
@@ -173,22 +168,22 @@ mod tests {
 
     #[test]
     fn an_address_names_its_file_until_it_expires() {
-        let signer = signer(b"master");
+        let signer = signer(1);
         let file = Uuid::from_u128(7);
         let url = signer.url(OrgId(3), file, Variant::Thumbnail, NOW);
         let claim = signer.check(token_of(&url), NOW).unwrap();
         assert_eq!((claim.organization, claim.file, claim.variant), (OrgId(3), file, Variant::Thumbnail));
-        let last = NOW.plus(DEFAULT_LIFETIME).minus(Duration::from_micros(1));
+        let last = NOW.plus(LIFETIME).minus(Duration::from_micros(1));
         assert!(signer.check(token_of(&url), last).is_ok());
-        assert_eq!(signer.check(token_of(&url), NOW.plus(DEFAULT_LIFETIME)), Err(Refused::Expired));
+        assert_eq!(signer.check(token_of(&url), NOW.plus(LIFETIME)), Err(Refused::Expired));
     }
 
     #[test]
     fn no_changed_bit_and_no_other_key_is_taken() {
-        let ours = signer(b"master");
+        let ours = signer(1);
         let url = ours.url(OrgId(3), Uuid::from_u128(7), Variant::Original, NOW);
         let token = token_of(&url);
-        assert_eq!(signer(b"another").check(token, NOW), Err(Refused::Invalid));
+        assert_eq!(signer(2).check(token, NOW), Err(Refused::Invalid));
         let (payload, mac) = token.split_once('.').unwrap();
         for (part, other, payload_first) in [(payload, mac, true), (mac, payload, false)] {
             let bytes = URL_SAFE_NO_PAD.decode(part).unwrap();

@@ -9,7 +9,12 @@ use futures_util::stream;
 use super::*;
 
 fn store(folder: &tempfile::TempDir) -> FileStore {
-    FileStore::open(folder.path().to_str().unwrap(), &S3::default(), Handle::current()).unwrap()
+    open(&format!("file://{}", folder.path().display())).unwrap()
+}
+
+fn open(url: &str) -> Result<FileStore, FileError> {
+    let config = config::Files { url: url.to_owned(), ..config::Config::with("").unwrap().files };
+    FileStore::open(&config, Handle::current())
 }
 
 fn chunks(
@@ -103,11 +108,8 @@ async fn deleting_twice_is_fine_and_final() {
 
 #[tokio::test]
 async fn an_unusable_address_is_said_at_once() {
-    for url in ["", "ftp://somewhere", "http://bucket"] {
-        assert!(matches!(
-            FileStore::open(url, &S3::default(), Handle::current()),
-            Err(FileError::Configuration(_))
-        ));
+    for url in ["", "file://", "ftp://somewhere", "http://bucket"] {
+        assert!(matches!(open(url), Err(FileError::Configuration(_))));
     }
-    assert!(FileStore::open("s3://bucket/some/prefix", &S3::default(), Handle::current()).is_ok());
+    assert!(open("s3://bucket/some/prefix").is_ok());
 }

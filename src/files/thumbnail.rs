@@ -17,6 +17,8 @@ use image::{
 };
 use tokio::{runtime::Handle, sync::Semaphore};
 
+use crate::config;
+
 /// Bounds of the work on one image.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -30,11 +32,19 @@ pub struct Bounds {
     pub file_bytes: u64,
 }
 
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { edge: 320, pixels: 40_000_000, time: Duration::from_secs(10), file_bytes: 32 * 1024 * 1024 }
+impl From<&config::Files> for Bounds {
+    fn from(config: &config::Files) -> Self {
+        Self {
+            edge: config.thumbnail_edge,
+            pixels: config.thumbnail_pixels,
+            time: config.thumbnail_seconds,
+            file_bytes: LARGEST_FILE,
+        }
     }
 }
+
+/// No image of allowed size needs more.
+const LARGEST_FILE: u64 = 32 * 1024 * 1024;
 
 /// A finished thumbnail.
 #[derive(Clone, Debug)]
@@ -199,6 +209,9 @@ mod tests {
 
     use super::*;
 
+    const BOUNDS: Bounds =
+        Bounds { edge: 320, pixels: 1_000_000, time: Duration::from_secs(10), file_bytes: LARGEST_FILE };
+
     fn png(width: u32, height: u32) -> Bytes {
         let mut bytes = Vec::new();
         RgbImage::from_pixel(width, height, Rgb([200, 10, 10]))
@@ -209,7 +222,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_image_becomes_small() {
-        let thumbnailer = Thumbnailer::new(Bounds::default(), Handle::current());
+        let thumbnailer = Thumbnailer::new(BOUNDS, Handle::current());
         let made = thumbnailer.make("image/png", async { Some(png(1200, 600)) }).await.unwrap().unwrap();
         let small = image::load_from_memory(&made.bytes).unwrap();
         assert_eq!((small.width(), small.height(), made.extension), (320, 160, "jpg"));
@@ -218,7 +231,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_too_large_or_broken_is_refused() {
-        let bounds = Bounds { pixels: 10_000, ..Bounds::default() };
+        let bounds = Bounds { pixels: 10_000, ..BOUNDS };
         let thumbnailer = Thumbnailer::new(bounds, Handle::current());
         let large = thumbnailer.make("image/png", async { Some(png(200, 200)) }).await;
         assert!(matches!(large, Err(ThumbnailError::TooManyPixels(40_000))));

@@ -32,7 +32,8 @@ statements! {
         values ($1, $2, $3, $4, $5, 0, 1, 0)";
 }
 
-const HEADS: &str = "select id, organization_id, kind, name, epoch, head, owner_epoch from stream where id in (";
+const HEADS: &str =
+    "select id, organization_id, kind, name, epoch, head, owner_epoch from stream where id in (";
 const KNOWN_UUIDS: &str = "select m.conversation_id, m.author_id, m.uuid from message m join (values ";
 const MESSAGES: &str = "insert into message (conversation_id, id, uuid, author_id, author_name, type, version, metadata, \
     body_hash, internal, sent_at, created_at, stream_offset) values ";
@@ -167,7 +168,9 @@ async fn try_alone(
         let touched = match (stmt.clone().execute(&mut *tx).await, expect) {
             (Ok(touched), _) => touched,
             // On PostgreSQL a violated constraint spoils the transaction up to the savepoint, which is rolled back.
-            (Err(error), Some((_, refusal))) if error.is_unique_violation() => return Ok(Some(refusal.clone())),
+            (Err(error), Some((_, refusal))) if error.is_unique_violation() => {
+                return Ok(Some(refusal.clone()));
+            }
             (Err(error), _) => return Err(error),
         };
         if let Some((rows, refusal)) = expect
@@ -263,9 +266,8 @@ async fn refuse_repeated(
                 .push_bind(*uuid)
                 .push(")");
         }
-        stmt = stmt.push(
-            ") v on m.conversation_id = v.column1 and m.author_id = v.column2 and m.uuid = v.column3",
-        );
+        stmt = stmt
+            .push(") v on m.conversation_id = v.column1 and m.author_id = v.column2 and m.uuid = v.column3");
         seen.extend(stmt.all::<Key>(&mut *tx).await?);
     }
     for (index, key) in keys {
@@ -358,18 +360,16 @@ async fn update_activity(tx: &mut Tx, rows: &[(&MessageRow, Offset)]) -> Result<
     }
     let activity: Vec<_> = activity.into_iter().collect();
     for chunk in chunks(&activity) {
-        let mut stmt = sql(
-            "update conversation set \
+        let mut stmt = sql("update conversation set \
              last_message_id = case when v.column2 > last_message_id then v.column2 else last_message_id end, \
              last_active_at = case when v.column3 > last_active_at then v.column3 else last_active_at end, \
              internal_message_id = case when v.column4 > internal_message_id then v.column4 else internal_message_id end, \
              internal_active_at = case when v.column5 > internal_active_at then v.column5 else internal_active_at end \
-             from (values ",
-        );
+             from (values ");
         for (position, (id, a)) in chunk.iter().enumerate() {
-            stmt = stmt.push(if position == 0 { "" } else { ", " }).values(|v| {
-                v.bind(*id).bind(a.last.0).bind(a.last.1).bind(a.internal.0).bind(a.internal.1)
-            });
+            stmt = stmt
+                .push(if position == 0 { "" } else { ", " })
+                .values(|v| v.bind(*id).bind(a.last.0).bind(a.last.1).bind(a.internal.0).bind(a.internal.1));
         }
         stmt.push(") as v where conversation.id = v.column1").execute(&mut *tx).await?;
     }
@@ -417,7 +417,11 @@ async fn raise_markers(tx: &mut Tx, dialect: Dialect, markers: Vec<MarkerRow>) -
     Ok(())
 }
 
-async fn update_heads(tx: &mut Tx, node: NodeEpoch, heads: &HashMap<StreamId, Head>) -> Result<(), StoreError> {
+async fn update_heads(
+    tx: &mut Tx,
+    node: NodeEpoch,
+    heads: &HashMap<StreamId, Head>,
+) -> Result<(), StoreError> {
     let mut moved: Vec<_> = heads.iter().filter(|(_, head)| head.head > head.before).collect();
     moved.sort_unstable_by_key(|(id, _)| **id);
     for chunk in chunks(&moved) {

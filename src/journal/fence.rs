@@ -11,12 +11,11 @@ impl NodeEpoch {
     /// Takes the next epoch from the database.
     pub async fn claim(db: &Db) -> Result<Self, StoreError> {
         let mut tx = db.begin().await?;
-        let (value,): (String,) = sql(
-            "insert into meta (name, value) values ('node_epoch', '1') on conflict (name) do update \
-             set value = cast(cast(meta.value as bigint) + 1 as text) returning value",
-        )
-        .one(&mut tx)
-        .await?;
+        let (value,): (String,) =
+            sql("insert into meta (name, value) values ('node_epoch', '1') on conflict (name) do update \
+             set value = cast(cast(meta.value as bigint) + 1 as text) returning value")
+            .one(&mut tx)
+            .await?;
         tx.commit().await?;
         Ok(Self(value.parse().unwrap_or(1)))
     }

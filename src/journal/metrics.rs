@@ -27,7 +27,11 @@ impl JournalMetrics {
             failures: Counter::default(),
         };
         registry.register("journal_batch_appends", "Appends per commit", metrics.appends.clone());
-        registry.register("journal_commit_seconds", "Time of one commit, begin to end", metrics.seconds.clone());
+        registry.register(
+            "journal_commit_seconds",
+            "Time of one commit, begin to end",
+            metrics.seconds.clone(),
+        );
         registry.register("journal_failed_commits", "Commits that failed", metrics.failures.clone());
         metrics
     }

@@ -127,8 +127,7 @@ fn announce(state: &Conversation, receipts: &[Receipt], env: &Env, now: Timestam
         most_recent_all_received: visible(all_received),
         most_recent_all_read: visible(all_read),
     };
-    let event =
-        NewEvent::new(state.stream, "receipt.updated", env.random.uuid_v7(now), now, None, &data);
+    let event = NewEvent::new(state.stream, "receipt.updated", env.random.uuid_v7(now), now, None, &data);
     let mut append = Append::of_events(vec![event]);
     for chunk in receipts.chunks(conversations::ANNOUNCED_CHUNK) {
         append = append.with(conversations::set_announced(state.id, chunk));

@@ -24,7 +24,11 @@ impl LiveMetrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         registry.register("actors_alive", "Actors alive", metrics.alive.clone());
-        registry.register("actor_mailbox_refusals", "Commands refused by a full mailbox", metrics.refused.clone());
+        registry.register(
+            "actor_mailbox_refusals",
+            "Commands refused by a full mailbox",
+            metrics.refused.clone(),
+        );
         registry.register("actor_panics", "Panics caught in actors", metrics.panics.clone());
         metrics
     }

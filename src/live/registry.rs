@@ -113,7 +113,10 @@ where
                 Ok(()) => return Ok(()),
                 Err(SendError::Full(_)) => {
                     self.0.ground.metrics.refused(L::KIND);
-                    return Err(Error::new(Code::MailboxFull, "too many requests for this at once, try again"));
+                    return Err(Error::new(
+                        Code::MailboxFull,
+                        "too many requests for this at once, try again",
+                    ));
                 }
                 Err(SendError::Closed(Do(returned))) => {
                     command = returned;

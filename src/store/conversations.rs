@@ -119,7 +119,8 @@ pub const ANNOUNCED_CHUNK: usize = 100;
 
 /// Remembers what the others were told of these watermarks.
 pub fn set_announced(conversation: ConversationId, receipts: &[Receipt]) -> Stmt {
-    let mut stmt = sql("update participant set announced_received_id = v.column2, announced_read_id = v.column3 \
+    let mut stmt =
+        sql("update participant set announced_received_id = v.column2, announced_read_id = v.column3 \
          from (values ");
     for (position, (person, received, read)) in receipts.iter().enumerate() {
         stmt = stmt
@@ -179,13 +180,7 @@ pub fn add_participant(
     creator: bool,
     now: Timestamp,
 ) -> Stmt {
-    sql(ADD_PARTICIPANT)
-        .bind(participant)
-        .bind(conversation)
-        .bind(person)
-        .bind(guest)
-        .bind(creator)
-        .bind(now)
+    sql(ADD_PARTICIPANT).bind(participant).bind(conversation).bind(person).bind(guest).bind(creator).bind(now)
 }
 
 /// Takes a person out.

@@ -109,7 +109,11 @@ pub async fn by_uuid(
 }
 
 /// One message of a conversation.
-pub async fn by_id(db: &Db, conversation: ConversationId, id: MessageId) -> Result<Option<StoredMessage>, StoreError> {
+pub async fn by_id(
+    db: &Db,
+    conversation: ConversationId,
+    id: MessageId,
+) -> Result<Option<StoredMessage>, StoreError> {
     sql(BY_ID).bind(conversation).bind(id).optional(db).await
 }
 
@@ -137,7 +141,13 @@ pub async fn page(
         stmt = stmt.push(" and not internal");
     }
     let beyond = |stmt: Stmt, sign: &'static str, at: Timestamp, id: MessageId| {
-        stmt.push(" and (sent_at, id) ").push(sign).push(" (").push_bind(at).push(", ").push_bind(id).push(")")
+        stmt.push(" and (sent_at, id) ")
+            .push(sign)
+            .push(" (")
+            .push_bind(at)
+            .push(", ")
+            .push_bind(id)
+            .push(")")
     };
     stmt = match side {
         Side::Newest => stmt.push(" order by sent_at desc, id desc"),
@@ -178,14 +188,22 @@ pub async fn changed_since(
         .all(db)
         .await?;
     fresh.extend(changed);
-    let moment = |m: &StoredMessage| if m.sent_at > since { m.sent_at } else { m.deleted_at.max(m.edited_at).unwrap_or(m.sent_at) };
+    let moment = |m: &StoredMessage| {
+        if m.sent_at > since { m.sent_at } else { m.deleted_at.max(m.edited_at).unwrap_or(m.sent_at) }
+    };
     fresh.sort_by_key(|m| (moment(m), m.id));
     fresh.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     Ok(fresh)
 }
 
 /// Replaces the content of a message and keeps what it said before.
-pub fn edit(conversation: ConversationId, id: MessageId, metadata: &str, by: PersonId, now: Timestamp) -> [Stmt; 2] {
+pub fn edit(
+    conversation: ConversationId,
+    id: MessageId,
+    metadata: &str,
+    by: PersonId,
+    now: Timestamp,
+) -> [Stmt; 2] {
     [
         sql(KEEP_REVISION).bind(conversation).bind(id).bind(now).bind(by),
         sql(EDIT).bind(conversation).bind(id).bind(metadata).bind(now),

@@ -22,6 +22,7 @@ pub mod ids;
 pub mod messages;
 mod migrate;
 mod options;
+pub mod relay;
 pub(crate) mod statements;
 pub mod sessions;
 pub mod filter;
@@ -39,9 +40,9 @@ pub use db::{Db, PoolNumbers};
 pub use dialect::{Dialect, Dialects};
 pub use error::StoreError;
 pub use options::{DatabaseOptions, Synchronous};
+pub(crate) use statements::statements;
 pub use statements::{Statement, all_statements};
 pub use stmt::{Executor, Row, Stmt, sql, sql_for};
-pub(crate) use statements::statements;
 pub use tx::Tx;
 pub use value::Value;
 

@@ -5,7 +5,10 @@ use uuid::Uuid;
 use super::{Db, Stmt, StoreError, sql};
 use crate::{
     base::clock::Timestamp,
-    domain::ids::{ConversationId, CustomFieldId, GuestLinkId, MessageId, OrgId, ParticipantId, PersonId, ProcedureLinkId},
+    domain::ids::{
+        ConversationId, CustomFieldId, GuestLinkId, MessageId, OrgId, ParticipantId, PersonId,
+        ProcedureLinkId,
+    },
 };
 
 /// A workbox as one reader sees it.
@@ -56,7 +59,8 @@ pub struct WorkboxRow {
 const COLUMNS: &str = "select c.id, c.uuid, c.organization_id, c.title, c.description, c.status, c.created_by, \
     c.assigned_to, c.auto_created, c.call_id, c.reported_at, c.assigned_at, c.closed_at, c.version, c.created_at, \
     c.updated_at";
-const MEMBER_SIDE: &str = ", c.internal_message_id as last_message_id, c.internal_active_at as last_active_at";
+const MEMBER_SIDE: &str =
+    ", c.internal_message_id as last_message_id, c.internal_active_at as last_active_at";
 const GUEST_SIDE: &str = ", c.last_message_id, c.last_active_at";
 const UNREAD: &str = ", p.read_id, (select count(*) from message m where m.conversation_id = c.id and m.id > p.read_id \
     and m.author_id <> p.person_id and m.deleted_at is null and (not p.guest or not m.internal)) as unread";

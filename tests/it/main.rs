@@ -1,7 +1,9 @@
 //! The one integration test binary: a module per area, a harness for all.
 //!
 //! Tests of the database run on both engines. PostgreSQL's are skipped unless `SWITCHBOARD_TEST_POSTGRES` names a
-//! server that may be littered: `export SWITCHBOARD_TEST_POSTGRES=$(scripts/postgres-private)`.
+//! server that may be littered: `export SWITCHBOARD_TEST_POSTGRES=$(scripts/postgres-private)`. Tests of the bus start a
+//! nats-server of their own (`SWITCHBOARD_TEST_NATS_BIN`, else the PATH); without one they are skipped.
 
+mod bus;
 mod harness;
 mod store;

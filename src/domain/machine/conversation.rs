@@ -152,7 +152,12 @@ impl Conversation {
 
     /// Raises the watermarks of `person`; `message` 0 or -1 stands for the newest that the person sees. `None` when
     /// nothing grew. A read message was received too.
-    pub fn mark(&mut self, person: PersonId, message: MessageId, read: bool) -> Result<Option<(MessageId, MessageId)>> {
+    pub fn mark(
+        &mut self,
+        person: PersonId,
+        message: MessageId,
+        read: bool,
+    ) -> Result<Option<(MessageId, MessageId)>> {
         let (last_message, last_internal) = (self.last_message, self.last_internal);
         let member = self.members.get_mut(&person).ok_or_else(|| Error::not_found("workbox"))?;
         let newest = if member.guest { last_message } else { last_internal };

@@ -1,0 +1,119 @@
+//! The event log as the relay walks it.
+
+use uuid::Uuid;
+
+use super::{Db, Dialect, Result, sql, sql_for, statements::statements};
+use crate::{
+    base::clock::Timestamp,
+    domain::ids::{Offset, OrgId, StreamId},
+};
+
+statements! {
+    /// Where the relay is.
+    POSITION = "select seq from relay_position where name = $1";
+    /// Moves it forward, never back.
+    ADVANCE = "insert into relay_position (name, seq) values ($1, $2) \
+        on conflict (name) do update set seq = excluded.seq where relay_position.seq < excluded.seq";
+    /// The log behind a position, with what an envelope needs of the stream.
+    PAGE = "select e.seq, e.stream_id, e.stream_offset, e.id, e.type, e.time, e.data, \
+        s.organization_id, s.kind, s.name, s.epoch \
+        from event e join stream s on s.id = e.stream_id where e.seq > $1 order by e.seq limit $2";
+    /// Where nothing relays any more, nothing has to be kept for it.
+    FORGET = "delete from relay_position where name = $1";
+    /// Transactions that may still write: all below `floor` are over, none of `ceiling` and above has begun.
+    HORIZON = {
+        sqlite: "select 0 as floor, 0 as ceiling",
+        postgres: "select cast(cast(pg_snapshot_xmin(s) as text) as bigint) as floor, \
+            cast(cast(pg_snapshot_xmax(s) as text) as bigint) as ceiling from pg_current_snapshot() s",
+    };
+    /// The end of the log.
+    HEAD = "select seq from event order by seq desc limit 1";
+    /// When the first event behind a position happened.
+    OLDEST = "select time from event where seq > $1 order by seq limit 1";
+}
+
+/// An event of the log.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct LogRow {
+    /// Its place in the log.
+    pub seq: i64,
+    /// Its stream.
+    pub stream_id: StreamId,
+    /// Its place in the stream.
+    pub stream_offset: Offset,
+    /// Its id everywhere.
+    pub id: Uuid,
+    /// `message.created` and so on.
+    #[sqlx(rename = "type")]
+    pub kind: String,
+    /// When it happened.
+    pub time: Timestamp,
+    /// The publication's `data` as JSON text.
+    pub data: String,
+    /// Whose data it is.
+    pub organization_id: OrgId,
+    /// The stream's kind.
+    #[sqlx(rename = "kind")]
+    pub stream_kind: String,
+    /// The stream's channel, `workbox:42`.
+    #[sqlx(rename = "name")]
+    pub channel: String,
+    /// The stream's epoch.
+    pub epoch: String,
+}
+
+/// Which transactions may still write into the log (PostgreSQL; zeros on SQLite, where commits are in order).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Horizon {
+    /// All transactions below are over.
+    pub floor: i64,
+    /// No transaction from here on has begun.
+    pub ceiling: i64,
+}
+
+/// A page of the log.
+#[derive(Debug)]
+pub struct LogPage {
+    /// Events in the order of their sequence numbers; numbers may be missing.
+    pub rows: Vec<LogRow>,
+    /// As it was no later than `rows` were read.
+    pub before: Horizon,
+}
+
+/// Where the relay `name` is; 0 when it never was anywhere.
+pub async fn position(db: &Db, name: &str) -> Result<i64> {
+    let row: Option<(i64,)> = sql(POSITION).bind(name).optional(db).await?;
+    Ok(row.map_or(0, |(seq,)| seq))
+}
+
+/// Remembers that everything up to `seq` is relayed.
+pub async fn advance(db: &Db, name: &str, seq: i64) -> Result<()> {
+    sql(ADVANCE).bind(name).bind(seq).execute(db).await.map(drop)
+}
+
+/// Forgets the relay `name`: it will start from the beginning of the log, and retention keeps nothing for it.
+pub async fn forget(db: &Db, name: &str) -> Result<()> {
+    sql(FORGET).bind(name).execute(db).await.map(drop)
+}
+
+/// Up to `limit` events behind `seq`.
+pub async fn page(db: &Db, seq: i64, limit: u32) -> Result<LogPage> {
+    let before = match db.dialect() {
+        Dialect::Sqlite => Horizon { floor: 0, ceiling: 0 },
+        Dialect::Postgres => horizon(db).await?,
+    };
+    let rows = sql(PAGE).bind(seq).bind(i64::from(limit)).all(db).await?;
+    Ok(LogPage { rows, before })
+}
+
+/// Which transactions may still write.
+pub async fn horizon(db: &Db) -> Result<Horizon> {
+    sql_for(HORIZON).one(db).await
+}
+
+/// How far the log goes behind `seq`: its last number (at least `seq`), and when the first event behind happened.
+pub async fn behind(db: &Db, seq: i64) -> Result<(i64, Option<Timestamp>)> {
+    let head: Option<(i64,)> = sql(HEAD).optional(db).await?;
+    let oldest: Option<(Timestamp,)> = sql(OLDEST).bind(seq).optional(db).await?;
+    Ok((head.map_or(seq, |(head,)| head.max(seq)), oldest.map(|(time,)| time)))
+}
