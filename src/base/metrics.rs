@@ -1,8 +1,11 @@
 //! Metrics for Prometheus. One [`Metrics`] per server; every layer counts into its own group, which stands here or is
-//! registered by the layer. Labels have few values
-//! (operation, kind, outcome), never an id, a path or anything a tenant names.
+//! registered by the layer. Labels have few values (operation, kind, outcome), never an id, a path or anything a tenant
+//! names.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -48,6 +51,19 @@ pub struct DatabaseMetrics {
     pub idle: Gauge,
 }
 
+/// The relay from the event log to the bus.
+#[derive(Clone, Debug)]
+pub struct RelayMetrics {
+    /// Events acknowledged by the bus.
+    pub published: Counter,
+    /// Attempts that failed.
+    pub failed: Counter,
+    /// Events not yet acknowledged.
+    pub lag_rows: Gauge,
+    /// Age of the oldest of them.
+    pub lag: Gauge<f64, AtomicU64>,
+}
+
 /// All metrics of one server: the groups that stand here, and those that layers register for themselves. Cheap to
 /// clone.
 #[derive(Clone, Debug)]
@@ -57,6 +73,8 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// The database.
     pub database: DatabaseMetrics,
+    /// The relay.
+    pub relay: RelayMetrics,
 }
 
 /// Half a millisecond to ten seconds: requests and commits.
@@ -102,8 +120,9 @@ impl Metrics {
         let mut registry = Registry::with_prefix("switchboard");
         let http = HttpMetrics::register(&mut Group(registry.sub_registry_with_prefix("http")));
         let database = DatabaseMetrics::register(&mut Group(registry.sub_registry_with_prefix("database")));
+        let relay = RelayMetrics::register(&mut Group(registry.sub_registry_with_prefix("relay")));
         let others = register(&mut registry);
-        (Self { registry: Arc::new(registry), http, database }, others)
+        (Self { registry: Arc::new(registry), http, database, relay }, others)
     }
 
     /// The text that Prometheus reads (`application/openmetrics-text; version=1.0.0; charset=utf-8`).
@@ -134,6 +153,17 @@ impl DatabaseMetrics {
         Self {
             connections: group.add("connections", "Open connections", Gauge::default()),
             idle: group.add("idle_connections", "Idle connections", Gauge::default()),
+        }
+    }
+}
+
+impl RelayMetrics {
+    fn register(group: &mut Group<'_>) -> Self {
+        Self {
+            published: group.add("published", "Events acknowledged by the bus", Counter::default()),
+            failed: group.add("failed", "Attempts that failed", Counter::default()),
+            lag_rows: group.add("lag_rows", "Events not yet acknowledged", Gauge::default()),
+            lag: group.add_unit("lag", "Age of the oldest of them", Unit::Seconds, Gauge::default()),
         }
     }
 }
