@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use crate::config;
+
 /// What SQLite waits for at a commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Synchronous {
@@ -39,6 +41,22 @@ impl DatabaseOptions {
             synchronous: Synchronous::Full,
             busy_timeout: Duration::from_secs(5),
             acquire_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl From<&config::Database> for DatabaseOptions {
+    fn from(database: &config::Database) -> Self {
+        Self {
+            url: database.url.expose().to_owned(),
+            max_connections: database.max_connections,
+            readers: database.readers,
+            synchronous: match database.synchronous {
+                config::Synchronous::Full => Synchronous::Full,
+                config::Synchronous::Normal => Synchronous::Normal,
+            },
+            busy_timeout: database.wait_seconds,
+            acquire_timeout: database.wait_seconds,
         }
     }
 }

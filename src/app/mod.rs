@@ -1,0 +1,105 @@
+//! The composition root: builds a server out of all the parts, runs it and stops it. The only place that knows every
+//! module, besides the command line.
+//!
+//! What runs where: handlers, services, the database and background work on one multi-threaded runtime of ours;
+//! connections on the HTTP server's workers; actors on arbiters of an actix system in a thread of its own.
+
+pub mod admin;
+mod commands;
+mod error;
+mod folder;
+mod foundation;
+mod guide;
+mod jobs;
+mod kernel;
+mod ports;
+mod ready;
+mod serving;
+mod system;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+pub use self::{
+    commands::{backup, migrate},
+    error::StartError,
+    kernel::Kernel,
+    ports::Ports,
+};
+use self::{ready::Readiness, serving::Serving};
+use crate::config::Config;
+
+/// A server that runs. Made, used and stopped from a thread that is no runtime's.
+pub struct App {
+    serving: Serving,
+    ready: Arc<Readiness>,
+    kernel: Kernel,
+}
+
+impl App {
+    /// Opens everything and answers requests from then on. It is ready: rings, calls and receipts that were open when
+    /// the last process ended have their owners again.
+    pub fn start(config: Config, ports: Ports) -> Result<Self, StartError> {
+        let kernel = Kernel::open(config, ports)?;
+        let ready = Arc::new(Readiness::new(kernel.db().clone(), kernel.ports().clock.clone()));
+        let started = kernel.runtime().block_on(Serving::start(&kernel, Arc::clone(&ready)));
+        let serving = match started {
+            Ok(serving) => serving,
+            Err(error) => {
+                kernel.close();
+                return Err(error);
+            }
+        };
+        ready.up();
+        tracing::info!(address = %serving.address, "ready");
+        Ok(Self { serving, ready, kernel })
+    }
+
+    /// Where it listens: the real port where 0 was configured.
+    pub fn address(&self) -> SocketAddr {
+        self.serving.address
+    }
+
+    /// The parts below HTTP.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// Makes the demo organisation unless it is there, and says who can sign in and what to try.
+    pub fn demo(&self) -> Result<String, StartError> {
+        self.kernel.runtime().block_on(guide::demo(&self.kernel, self.address()))
+    }
+
+    /// Runs until SIGTERM or SIGINT, then drains and stops. A second signal ends the process at once.
+    pub fn run_until_signal(self) -> Result<(), StartError> {
+        self.kernel.runtime().block_on(asked_to_stop()).map_err(StartError::other)?;
+        self.kernel.runtime().spawn(async {
+            if asked_to_stop().await.is_ok() {
+                tracing::warn!("asked twice, stopping at once");
+                std::process::exit(1);
+            }
+        });
+        self.stop();
+        Ok(())
+    }
+
+    /// Drains and stops: readiness goes down, sockets are told to reconnect in waves, requests in work end, what was
+    /// accepted is committed.
+    pub fn stop(self) {
+        tracing::info!("stopping");
+        self.ready.down();
+        self.kernel.runtime().block_on(self.serving.drain(&self.kernel));
+        self.kernel.close();
+        tracing::info!("stopped");
+    }
+}
+
+async fn asked_to_stop() -> std::io::Result<()> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    Ok(())
+}
