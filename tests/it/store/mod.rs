@@ -1,0 +1,8 @@
+//! The store on both engines: values and statements, transactions, ids, and what its tables and texts promise.
+
+mod ids;
+mod plans;
+mod schema;
+mod transactions;
+mod upkeep;
+mod values;

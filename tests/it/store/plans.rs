@@ -1,0 +1,242 @@
+//! Every statement of the store is understood by both engines, and none reads a whole table that grows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value as Json;
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection, SqlSafeStr as _, SqliteConnection};
+use switchboard::store::{Dialect, Statement, all_statements};
+
+use crate::harness::db::{Raw, on_both};
+
+/// Tables that stay small: reading all of one is fine.
+const SMALL: &[&str] = &["meta", "sequence", "relay_position", "schema_migration", "signing_key"];
+
+/// Statements that may read a growing table (or a whole index of one), and why.
+const EXCEPTIONS: &[(&str, &str)] = &[];
+
+fn short(statement: &Statement) -> &'static str {
+    statement.name.strip_prefix("switchboard::store::").unwrap_or(statement.name)
+}
+
+on_both! {
+    async fn every_statement_is_understood(db: TestDb) {
+        let mut raw = db.raw().await;
+        let mut faults = Vec::new();
+        for statement in all_statements() {
+            let text = statement.text.of(db.dialect());
+            let result = match &mut raw {
+                Raw::Sqlite(connection) => connection.prepare(text.into_sql_str()).await.map(drop),
+                Raw::Postgres(connection) => connection.prepare(text.into_sql_str()).await.map(drop),
+            };
+            if let Err(error) = result {
+                faults.push(format!("{}: {error}", short(statement)));
+            }
+        }
+        assert!(faults.is_empty(), "{faults:#?}");
+    }
+
+    async fn no_statement_reads_a_growing_table_whole(db: TestDb) {
+        let mut raw = db.raw().await;
+        let (mut faults, mut excused) = (Vec::new(), BTreeSet::new());
+        let partial = partial_indexes(&mut raw).await;
+        let tables = tables(&mut raw).await;
+        for statement in all_statements() {
+            let scans = scans(&mut raw, statement.text.of(db.dialect()), &tables, &partial).await;
+            if scans.is_empty() {
+                continue;
+            }
+            if EXCEPTIONS.iter().any(|(name, _)| *name == short(statement)) {
+                excused.insert(short(statement));
+            } else {
+                faults.push(format!("{}: {}", short(statement), scans.join(", ")));
+            }
+        }
+        assert!(faults.is_empty(), "read whole: {faults:#?}");
+        if db.dialect() == Dialect::Sqlite {
+            let idle: Vec<_> = EXCEPTIONS.iter().filter(|(name, _)| !excused.contains(name)).collect();
+            assert!(idle.is_empty(), "exceptions that nothing needs any more: {idle:#?}");
+        }
+    }
+}
+
+on_both! {
+    async fn the_check_finds_what_it_looks_for(db: TestDb) {
+        let mut raw = db.raw().await;
+        let (partial, tables) = (partial_indexes(&mut raw).await, tables(&mut raw).await);
+        for (whole, text) in [
+            (true, "select uuid from message where author_name = $1"),
+            (true, "select m.uuid from message as m where m.author_id = $1 order by m.conversation_id, m.id"),
+            (true, "update person set active = false where created_at < $1"),
+            (true, "delete from call_tag where tag = $1"),
+            (true, "select p.name from conversation c join person p on p.title = c.title where c.id = $1"),
+            (false, "select p.name from conversation c join person p on p.id = c.created_by where c.id = $1"),
+            (false, "select id from notice where state = 'pending' order by next_attempt_at limit 10"),
+            (false, "select name from sequence"),
+        ] {
+            let found = scans(&mut raw, text, &tables, &partial).await;
+            assert_eq!(!found.is_empty(), whole, "{text}: {found:?}");
+        }
+    }
+}
+
+async fn scans(
+    raw: &mut Raw,
+    text: &str,
+    tables: &BTreeSet<String>,
+    partial: &BTreeSet<String>,
+) -> Vec<String> {
+    match raw {
+        Raw::Sqlite(connection) => sqlite_scans(connection, text, tables, partial).await,
+        Raw::Postgres(connection) => postgres_scans(connection, text, tables, partial).await,
+    }
+}
+
+#[test]
+fn names_are_unique() {
+    let mut seen = BTreeSet::new();
+    for statement in all_statements() {
+        assert!(seen.insert(statement.name), "{} twice", statement.name);
+    }
+}
+
+async fn texts(raw: &mut Raw, sqlite: &'static str, postgres: &'static str) -> BTreeSet<String> {
+    match raw {
+        Raw::Sqlite(connection) => sqlx::query_scalar(sqlite).fetch_all(connection).await,
+        Raw::Postgres(connection) => sqlx::query_scalar(postgres).fetch_all(connection).await,
+    }
+    .unwrap()
+    .into_iter()
+    .collect()
+}
+
+/// Reading such an index whole reads what is open, not what has piled up.
+async fn partial_indexes(raw: &mut Raw) -> BTreeSet<String> {
+    let sqlite = "select name from sqlite_schema where type = 'index' and sql like '% where %'";
+    let postgres = "select i.relname::text from pg_index x join pg_class i on i.oid = x.indexrelid where x.indpred is not null";
+    texts(raw, sqlite, postgres).await
+}
+
+/// Tables that grow.
+async fn tables(raw: &mut Raw) -> BTreeSet<String> {
+    let sqlite = "select name from sqlite_schema where type = 'table'";
+    let postgres = "select tablename::text from pg_tables where schemaname = 'public'";
+    let mut tables = texts(raw, sqlite, postgres).await;
+    for small in SMALL {
+        assert!(tables.remove(*small), "no table {small}");
+    }
+    tables
+}
+
+/// The first column of each index of PostgreSQL: a condition without it reads the index whole.
+async fn leading_columns(connection: &mut PgConnection) -> BTreeMap<String, String> {
+    let text = "select i.relname::text, a.attname::text from pg_index x join pg_class i on i.oid = x.indexrelid \
+                join pg_attribute a on a.attrelid = x.indrelid and a.attnum = x.indkey[0]";
+    let rows: Vec<(String, String)> = sqlx::query_as(text).fetch_all(connection).await.unwrap();
+    rows.into_iter().collect()
+}
+
+/// Growing tables by the names that `text` gives them.
+fn aliases<'t>(text: &'t str, tables: &BTreeSet<String>) -> BTreeMap<&'t str, &'t str> {
+    const NOT_AN_ALIAS: &[&str] = &[
+        "set",
+        "where",
+        "on",
+        "join",
+        "left",
+        "inner",
+        "cross",
+        "order",
+        "group",
+        "limit",
+        "using",
+        "values",
+        "select",
+        "returning",
+        "union",
+        "indexed",
+    ];
+    let words: Vec<_> =
+        text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).collect();
+    let mut names = BTreeMap::new();
+    for (place, table) in words.iter().enumerate().filter(|(_, word)| tables.contains(**word)) {
+        names.insert(*table, *table);
+        let mut next = words[place + 1..].iter().filter(|word| **word != "as");
+        if let Some(alias) = next.next().filter(|word| !NOT_AN_ALIAS.contains(word)) {
+            names.insert(*alias, *table);
+        }
+    }
+    names
+}
+
+async fn sqlite_scans(
+    connection: &mut SqliteConnection,
+    text: &str,
+    tables: &BTreeSet<String>,
+    partial: &BTreeSet<String>,
+) -> Vec<String> {
+    let names = aliases(text, tables);
+    let plan: Vec<(i64, i64, i64, String)> =
+        sqlx::query_as(AssertSqlSafe(format!("explain query plan {text}")))
+            .fetch_all(connection)
+            .await
+            .unwrap();
+    plan.into_iter()
+        .map(|(.., step)| step)
+        .filter(|step| {
+            let mut words = step.split(' ');
+            words.next() == Some("SCAN")
+                && words.next().is_some_and(|name| names.contains_key(name))
+                && !step.split(' ').any(|word| partial.contains(word))
+        })
+        .collect()
+}
+
+async fn postgres_scans(
+    connection: &mut PgConnection,
+    text: &str,
+    tables: &BTreeSet<String>,
+    partial: &BTreeSet<String>,
+) -> Vec<String> {
+    // A table without rows is read whole for want of anything better: forbid that, and see what is left.
+    let setup = "set enable_seqscan = off; set plan_cache_mode = force_generic_plan";
+    connection.execute(sqlx::raw_sql(setup)).await.unwrap();
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(format!("prepare probe as {text}")))).await.unwrap();
+    let count: i64 = sqlx::query_scalar(
+        "select cast(cardinality(parameter_types) as bigint) from pg_prepared_statements where name = 'probe'",
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .unwrap();
+    let nulls = vec!["null"; usize::try_from(count).unwrap()].join(", ");
+    let arguments = if nulls.is_empty() { nulls } else { format!("({nulls})") };
+    let plan: Json =
+        sqlx::query_scalar(AssertSqlSafe(format!("explain (format json) execute probe{arguments}")))
+            .persistent(false)
+            .fetch_one(&mut *connection)
+            .await
+            .unwrap();
+    connection.execute(sqlx::raw_sql("deallocate probe")).await.unwrap();
+    let mut scans = Vec::new();
+    collect_scans(&plan, tables, partial, &mut scans);
+    scans
+}
+
+fn collect_scans(
+    plan: &Json,
+    tables: &BTreeSet<String>,
+    partial: &BTreeSet<String>,
+    scans: &mut Vec<String>,
+) {
+    match plan {
+        Json::Array(parts) => parts.iter().for_each(|part| collect_scans(part, tables, partial, scans)),
+        Json::Object(fields) => {
+            let field = |name: &str| fields.get(name).and_then(Json::as_str).unwrap_or_default();
+            let (node, table, index) = (field("Node Type"), field("Relation Name"), field("Index Name"));
+            if is_whole(node, table, index, field("Index Cond")) {
+                scans.push(format!("{node} {table} {index}"));
+            }
+            fields.values().for_each(|part| collect_scans(part, is_whole, scans));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,91 @@
+//! Opening, migrating, readiness, backup.
+
+use std::time::{Duration, Instant};
+
+use switchboard::{
+    base::clock::Clock,
+    store::{DatabaseOptions, Db, ids::Ids, sql},
+};
+
+use crate::harness::db::{START, TestDb, on_both, run_on_sqlite};
+
+on_both! {
+    async fn a_start_on_an_existing_database_is_quick(db: TestDb) {
+        let started = Instant::now();
+        let again = db.reopen().await;
+        again.migrate(&Clock::manual(START)).await.unwrap();
+        Ids::open(again.clone(), db.tasks()).await.unwrap();
+        again.ping().await.unwrap();
+        assert!(started.elapsed() < Duration::from_millis(300), "{:?}", started.elapsed());
+    }
+
+    async fn a_changed_migration_is_refused(db: TestDb) {
+        sql("update schema_migration set checksum = 'x' where name = '0001_core'").execute(&*db).await.unwrap();
+        let error = db.migrate(&Clock::manual(START)).await.unwrap_err();
+        assert!(error.to_string().contains("0001_core"), "{error}");
+    }
+
+    async fn a_newer_database_is_refused(db: TestDb) {
+        let newer = "insert into schema_migration (name, checksum, applied_at) values ('9999_later', '', 0)";
+        sql(newer).execute(&*db).await.unwrap();
+        let error = db.migrate(&Clock::manual(START)).await.unwrap_err();
+        assert!(error.to_string().contains("9999_later"), "{error}");
+    }
+
+    async fn two_nodes_migrate_at_once(db: TestDb) {
+        sql("update schema_migration set applied_at = 1").execute(&*db).await.unwrap();
+        let (one, two) = (db.reopen().await, db.reopen().await);
+        let clock = Clock::manual(START);
+        let (first, second) = tokio::join!(one.migrate(&clock), two.migrate(&clock));
+        first.unwrap();
+        second.unwrap();
+        let applied: (i64,) = sql("select max(applied_at) from schema_migration").one(&*db).await.unwrap();
+        assert_eq!(applied, (1,));
+    }
+
+    async fn connections_are_counted(db: TestDb) {
+        db.ping().await.unwrap();
+        let tx = db.begin().await.unwrap();
+        let numbers = db.pool();
+        assert!(numbers.size >= 1 && numbers.idle < numbers.size, "{numbers:?}");
+        tx.rollback().await.unwrap();
+        db.checkpoint().await.unwrap();
+    }
+
+    async fn a_closed_database_is_unavailable(db: TestDb) {
+        let other = db.reopen().await;
+        other.close().await;
+        assert!(other.ping().await.unwrap_err().is_unavailable());
+    }
+}
+
+#[test]
+fn a_backup_holds_what_was_committed() {
+    run_on_sqlite(|db: TestDb| async move {
+        sql("insert into meta (name, value) values ('a', 'b')").execute(&*db).await.unwrap();
+        let held = db.begin().await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("backup.db");
+        db.backup_to(&path).await.unwrap();
+        held.rollback().await.unwrap();
+        assert!(db.backup_to(&path).await.is_err(), "an existing file is not overwritten");
+        let copy = Db::open(&DatabaseOptions::new(format!("sqlite://{}", path.display()))).await.unwrap();
+        copy.migrate(&Clock::manual(START)).await.unwrap();
+        let value: (String,) = sql("select value from meta where name = 'a'").one(&copy).await.unwrap();
+        assert_eq!(value.0, "b");
+    });
+}
+
+#[test]
+fn addresses_are_checked_and_not_shown() {
+    run_on_sqlite(|_: TestDb| async move {
+        for url in
+            ["", "mysql://root:s3cret@host/x", "sqlite://", "sqlite://:memory:", "postgres://u:s3cret@h:x/y"]
+        {
+            let options = DatabaseOptions::new(url);
+            let error = Db::open(&options).await.err().unwrap();
+            assert!(!error.is_unavailable(), "{error}");
+            assert!(!format!("{error} {options:?}").contains("s3cret"), "{error} {options:?}");
+        }
+    });
+}
