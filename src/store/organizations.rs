@@ -1,0 +1,102 @@
+//! Organisations (enterprises, sites, workspaces).
+
+use uuid::Uuid;
+
+use super::{Executor, Result, Stmt, sql, statements::statements};
+use crate::{
+    base::clock::Timestamp,
+    domain::ids::{OrgId, StreamId},
+};
+
+statements! {
+    BY_ID = "select * from organization where id = $1";
+    OLDEST_ACTIVE = "select * from organization where active order by id limit 1";
+    ALL = "select * from organization order by id";
+    INSERT =
+        "insert into organization (id, uuid, parent_id, name, description, active, auto_accept, contact_name, \
+         contact_email, contact_phone, domains, time_zone, max_users, settings, stream_id, created_at, updated_at) \
+         values ($1, $2, null, $3, '', true, false, null, $4, null, $5, 'UTC', null, '{}', $6, $7, $7)";
+}
+
+/// An organisation.
+#[derive(Clone, Debug, sqlx::FromRow)]
+#[expect(missing_docs, reason = "the columns of table organization, explained in the migration")]
+pub struct OrganizationRow {
+    pub id: OrgId,
+    pub uuid: Uuid,
+    pub parent_id: Option<OrgId>,
+    pub name: String,
+    pub description: String,
+    pub active: bool,
+    pub auto_accept: bool,
+    pub contact_name: Option<String>,
+    pub contact_email: Option<String>,
+    pub contact_phone: Option<String>,
+    pub domains: String,
+    pub time_zone: String,
+    pub max_users: Option<i64>,
+    pub settings: String,
+    pub stream_id: StreamId,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl OrganizationRow {
+    /// The approved e-mail domains, in lower case.
+    pub fn domain_list(&self) -> Vec<String> {
+        let list: Vec<String> = serde_json::from_str(&self.domains).unwrap_or_default();
+        list.into_iter().map(|domain| domain.to_lowercase()).collect()
+    }
+
+    /// True when the address lies in one of the approved domains.
+    pub fn approves(&self, email: &str) -> bool {
+        let domain = email.rsplit_once('@').map(|(_, domain)| domain.to_lowercase());
+        domain.is_some_and(|domain| self.domain_list().contains(&domain))
+    }
+}
+
+/// One organisation.
+pub async fn by_id(on: impl Executor, id: OrgId) -> Result<Option<OrganizationRow>> {
+    sql(BY_ID).bind(id).optional(on).await
+}
+
+/// The first active organisation: where visitors without an API key belong.
+pub async fn oldest_active(on: impl Executor) -> Result<Option<OrganizationRow>> {
+    sql(OLDEST_ACTIVE).optional(on).await
+}
+
+/// All organisations: for operators.
+pub async fn all(on: impl Executor) -> Result<Vec<OrganizationRow>> {
+    sql(ALL).all(on).await
+}
+
+/// A new organisation.
+#[derive(Clone, Debug)]
+pub struct NewOrganization {
+    /// Its number.
+    pub id: OrgId,
+    /// Its UUID.
+    pub uuid: Uuid,
+    /// Its name.
+    pub name: String,
+    /// Whom to write to.
+    pub contact_email: Option<String>,
+    /// Approved e-mail domains.
+    pub domains: Vec<String>,
+    /// Its stream `org:<id>`.
+    pub stream: StreamId,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// Adds an organisation: one row.
+pub fn insert(new: &NewOrganization) -> Stmt {
+    sql(INSERT)
+        .bind(new.id)
+        .bind(new.uuid)
+        .bind(new.name.as_str())
+        .bind(new.contact_email.clone())
+        .bind(super::Value::json(&new.domains))
+        .bind(new.stream)
+        .bind(new.created_at)
+}
