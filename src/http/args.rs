@@ -115,7 +115,11 @@ pub fn json<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
 pub(super) fn wrong_field(part: &str, path: &str, problem: &str) -> Error {
     let problem = problem.split(" at line ").next().unwrap_or(problem);
     let problem = shorten(problem);
-    if path == "." { Error::invalid(format!("{part}: {problem}")) } else { Error::invalid(format!("{part}: {path}: {problem}")) }
+    if path == "." {
+        Error::invalid(format!("{part}: {problem}"))
+    } else {
+        Error::invalid(format!("{part}: {path}: {problem}"))
+    }
 }
 
 fn shorten(text: &str) -> String {

@@ -22,6 +22,8 @@ pub struct Family {
     pub tables: &'static [&'static [Op]],
     /// Its contract as YAML: the reference first, then what we add.
     pub contract: &'static [&'static str],
+    /// Request headers of its own, in lower case, that pages of other sites may send.
+    pub headers: &'static [&'static str],
     /// Finds the credentials of a request.
     pub credentials: for<'a> fn(&Head<'a>) -> Credentials<'a>,
     /// Spells an error.

@@ -13,7 +13,9 @@ pub fn number<'de, D: Deserializer<'de>, T: FromStr>(deserializer: D) -> Result<
 }
 
 /// Like [`number`]; null, `""` and a missing field (with `#[serde(default)]`) are `None`.
-pub fn optional_number<'de, D: Deserializer<'de>, T: FromStr>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub fn optional_number<'de, D: Deserializer<'de>, T: FromStr>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     Ok(Option::<Numeric<T>>::deserialize(deserializer)?.and_then(|n| n.0))
 }
 
@@ -52,7 +54,9 @@ pub fn optional_boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Op
 }
 
 /// One value or a list of them; null is an empty list.
-pub fn one_or_many<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
+pub fn one_or_many<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
     match serde_json::Value::deserialize(deserializer)? {
         serde_json::Value::Null => Ok(Vec::new()),
         serde_json::Value::Array(items) => {
@@ -63,7 +67,9 @@ pub fn one_or_many<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer:
 }
 
 /// An object, or the same as JSON text.
-pub fn object_or_text<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
+pub fn object_or_text<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     match serde_json::Value::deserialize(deserializer)? {
         serde_json::Value::String(text) => serde_json::from_str(&text).map_err(D::Error::custom),
         value => serde_json::from_value(value).map_err(D::Error::custom),
@@ -150,7 +156,8 @@ impl<'de, T: FromStr> Visitor<'de> for Numbers<T> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
         let mut numbers = Vec::new();
         while let Some(Numeric(number)) = seq.next_element()? {
-            numbers.push(number.ok_or_else(|| A::Error::invalid_value(Unexpected::Str(""), &"a whole number"))?);
+            numbers
+                .push(number.ok_or_else(|| A::Error::invalid_value(Unexpected::Str(""), &"a whole number"))?);
             if numbers.len() > 10_000 {
                 while seq.next_element::<IgnoredAny>()?.is_some() {}
                 return Err(A::Error::custom("more than 10000 numbers"));
@@ -213,10 +220,22 @@ mod tests {
 
     #[test]
     fn every_form_is_read() {
-        for (text, id) in [(r#"{"id":7}"#, Some(7)), (r#"{"id":"7"}"#, Some(7)), (r#"{"id":7.0}"#, Some(7)), (r#"{"id":null}"#, None), (r#"{"id":""}"#, None), ("{}", None)] {
+        for (text, id) in [
+            (r#"{"id":7}"#, Some(7)),
+            (r#"{"id":"7"}"#, Some(7)),
+            (r#"{"id":7.0}"#, Some(7)),
+            (r#"{"id":null}"#, None),
+            (r#"{"id":""}"#, None),
+            ("{}", None),
+        ] {
             assert_eq!(read(text).unwrap().id.map(|id| id.0), id, "{text}");
         }
-        for (text, ids) in [(r#"{"ids":7}"#, vec![7]), (r#"{"ids":[7,"8"]}"#, vec![7, 8]), (r#"{"ids":"7, 8"}"#, vec![7, 8]), (r#"{"ids":null}"#, vec![])] {
+        for (text, ids) in [
+            (r#"{"ids":7}"#, vec![7]),
+            (r#"{"ids":[7,"8"]}"#, vec![7, 8]),
+            (r#"{"ids":"7, 8"}"#, vec![7, 8]),
+            (r#"{"ids":null}"#, vec![]),
+        ] {
             assert_eq!(read(text).unwrap().ids.iter().map(|id| id.0).collect::<Vec<_>>(), ids, "{text}");
         }
         assert_eq!(read(r#"{"more":[]}"#).unwrap().more, Some(vec![]));
@@ -231,7 +250,19 @@ mod tests {
 
     #[test]
     fn everything_else_is_an_error() {
-        for text in [r#"{"id":"x"}"#, r#"{"id":7.5}"#, r#"{"id":1e30}"#, r#"{"id":[1]}"#, r#"{"ids":[null]}"#, r#"{"ids":[""]}"#, r#"{"ids":{}}"#, r#"{"yes":"maybe"}"#, r#"{"names":[1]}"#, r#"{"data":"x"}"#, r#"{"data":7}"#] {
+        for text in [
+            r#"{"id":"x"}"#,
+            r#"{"id":7.5}"#,
+            r#"{"id":1e30}"#,
+            r#"{"id":[1]}"#,
+            r#"{"ids":[null]}"#,
+            r#"{"ids":[""]}"#,
+            r#"{"ids":{}}"#,
+            r#"{"yes":"maybe"}"#,
+            r#"{"names":[1]}"#,
+            r#"{"data":"x"}"#,
+            r#"{"data":7}"#,
+        ] {
             assert!(read(text).is_err(), "{text}");
         }
     }

@@ -10,7 +10,8 @@ use percent_encoding::percent_decode;
 use serde::{
     Deserializer,
     de::{
-        DeserializeOwned, DeserializeSeed, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+        DeserializeOwned, DeserializeSeed, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess,
+        Visitor,
         value::{MapDeserializer, StrDeserializer},
     },
     forward_to_deserialize_any,
@@ -29,7 +30,8 @@ pub fn parse<T: DeserializeOwned>(query: &str) -> Result<T> {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let (key, value) = (decode(key)?, decode(value)?);
         // `a[]` and `a[3]` are `a`.
-        let name = key.split_once('[').filter(|(_, rest)| rest.ends_with(']')).map_or(&*key, |(name, _)| name);
+        let name =
+            key.split_once('[').filter(|(_, rest)| rest.ends_with(']')).map_or(&*key, |(name, _)| name);
         match fields.iter_mut().find(|(known, _)| known == name) {
             Some((_, values)) => values.0.push(value),
             None => fields.push((name.to_owned(), Values(vec![value]))),
@@ -43,9 +45,12 @@ pub fn parse<T: DeserializeOwned>(query: &str) -> Result<T> {
 
 /// The value of one parameter as text, decoded.
 pub fn value(query: &str, name: &str) -> Option<String> {
-    query.split('&').filter_map(|pair| pair.split_once('=')).filter(|(key, _)| *key == name).last().and_then(
-        |(_, value)| decode(value).ok(),
-    )
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .filter(|(key, _)| *key == name)
+        .last()
+        .and_then(|(_, value)| decode(value).ok())
 }
 
 fn decode(text: &str) -> Result<String> {
@@ -147,7 +152,11 @@ impl<'de> Deserializer<'de> for Values {
         }
     }
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        if self.0.iter().all(|value| value.trim().is_empty()) { visitor.visit_none() } else { visitor.visit_some(self) }
+        if self.0.iter().all(|value| value.trim().is_empty()) {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
     }
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
         visitor.visit_unit()
@@ -280,7 +289,14 @@ mod tests {
 
     #[test]
     fn lists_in_all_spellings() {
-        for query in ["ids=1&ids=2", "ids[]=1&ids[]=2", "ids%5B%5D=1&ids%5B%5D=2", "ids[0]=1&ids[1]=2", "ids=1,2", "ids[]=1,%202,"] {
+        for query in [
+            "ids=1&ids=2",
+            "ids[]=1&ids[]=2",
+            "ids%5B%5D=1&ids%5B%5D=2",
+            "ids[0]=1&ids[1]=2",
+            "ids=1,2",
+            "ids[]=1,%202,",
+        ] {
             assert_eq!(read(query).ids, [1, 2], "{query}");
         }
         assert_eq!(read("names=a,b").names.unwrap(), ["a", "b"]);

@@ -141,7 +141,8 @@ impl fmt::Debug for File {
 }
 
 /// Media types that a browser may show in place; everything else (SVG and HTML above all) is for saving only.
-const INLINE: &[&str] = &["image/jpeg", "image/png", "image/gif", "image/webp", "audio/", "video/", "application/pdf"];
+const INLINE: &[&str] =
+    &["image/jpeg", "image/png", "image/gif", "image/webp", "audio/", "video/", "application/pdf"];
 
 impl Render for File {
     fn render(self, status: u16) -> Result<Reply> {
@@ -160,8 +161,8 @@ impl Render for File {
             .with("etag", self.etag)
             .with("cache-control", "private, max-age=0, must-revalidate");
         if status == 206 {
-            reply = reply
-                .with("content-range", format!("bytes {}-{}/{}", range.start, range.end - 1, self.size));
+            reply =
+                reply.with("content-range", format!("bytes {}-{}/{}", range.start, range.end - 1, self.size));
         }
         Ok(reply)
     }
@@ -171,7 +172,8 @@ impl Render for File {
 fn disposition(inline: bool, name: &str) -> String {
     use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
     const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_');
-    let name: String = name.chars().filter(|c| !c.is_control() && !matches!(c, '/' | '\\')).take(200).collect();
+    let name: String =
+        name.chars().filter(|c| !c.is_control() && !matches!(c, '/' | '\\')).take(200).collect();
     let name = if name.is_empty() { "file".to_owned() } else { name };
     let ascii: String =
         name.chars().map(|c| if c.is_ascii() && c != '"' && c != '%' { c } else { '_' }).collect();
@@ -218,12 +220,14 @@ mod tests {
         let reply = file("image/png", "", Requested::Part(2..4)).render(200).unwrap();
         assert_eq!((reply.status, reply.header("content-range")), (206, Some("bytes 2-3/10")));
         assert!(reply.header("content-disposition").unwrap().starts_with("inline; filename=\"file\""));
-        assert!(file("image/svg+xml", "x", Requested::Whole)
-            .render(200)
-            .unwrap()
-            .header("content-disposition")
-            .unwrap()
-            .starts_with("attachment"));
+        assert!(
+            file("image/svg+xml", "x", Requested::Whole)
+                .render(200)
+                .unwrap()
+                .header("content-disposition")
+                .unwrap()
+                .starts_with("attachment")
+        );
         assert_eq!(file("image/png", "x", Requested::Unchanged).render(200).unwrap().status, 304);
     }
 }

@@ -159,7 +159,9 @@ mod tests {
         block(async {
             let mut upload = form(vec![
                 Ok(HEAD),
-                Ok("lo\r\n--x\r\nContent-Disposition: form-data; name=\"attachment\"; filename=\"a.txt\"\r\n"),
+                Ok(
+                    "lo\r\n--x\r\nContent-Disposition: form-data; name=\"attachment\"; filename=\"a.txt\"\r\n",
+                ),
                 Ok("Content-Type: text/plain\r\n\r\nab"),
                 Ok("cd\r\n--"),
                 Ok("x--\r\n"),

@@ -2,3 +2,7 @@
 
 pub mod messages;
 pub mod views;
+
+/// All use cases; one per server, shared by every request.
+#[derive(Debug, Default)]
+pub struct Services {}

@@ -328,7 +328,10 @@ fn joined(text: &str) -> Option<&str> {
     let after = text.trim_start();
     let word = after.get(..3)?;
     let next = &after[3..];
-    if after.len() == text.len() || !word.eq_ignore_ascii_case("and") || !next.starts_with(char::is_whitespace) {
+    if after.len() == text.len()
+        || !word.eq_ignore_ascii_case("and")
+        || !next.starts_with(char::is_whitespace)
+    {
         return None;
     }
     let next = next.trim_start();
@@ -337,9 +340,7 @@ fn joined(text: &str) -> Option<&str> {
 }
 
 fn split_key(text: &str) -> (&str, &str) {
-    let end = text
-        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.'))
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.')).unwrap_or(text.len());
     text.split_at(end)
 }
 
@@ -480,7 +481,13 @@ impl<T> Numbered<T> {
     /// The same page of other entries.
     pub fn map<U>(self, convert: impl FnMut(T) -> U) -> Numbered<U> {
         let Self { entries, page, page_size, total_entries, total_pages } = self;
-        Numbered { entries: entries.into_iter().map(convert).collect(), page, page_size, total_entries, total_pages }
+        Numbered {
+            entries: entries.into_iter().map(convert).collect(),
+            page,
+            page_size,
+            total_entries,
+            total_pages,
+        }
     }
 }
 

@@ -34,7 +34,10 @@ fn every_operator_and_kind() {
         ("id|=1,2, 3", ("id", "|=", vec![Scalar::Int(1), Scalar::Int(2), Scalar::Int(3)])),
         ("updated_at>2024-05-01T10:00:00.000000Z", ("updated_at", ">", vec![Scalar::Time(time)])),
         ("active=true", ("active", "=", vec![Scalar::Bool(true)])),
-        ("session.call_id=0190b1c2-0000-7000-8000-000000000001", ("session.call_id", "=", vec![Scalar::Uuid(uuid)])),
+        (
+            "session.call_id=0190b1c2-0000-7000-8000-000000000001",
+            ("session.call_id", "=", vec![Scalar::Uuid(uuid)]),
+        ),
         ("name~=%smith%", ("name", "~=", text(&["%smith%"]))),
         ("email=Ann@Example.COM", ("email", "=", text(&["ann@example.com"]))),
         ("\"name|=John,Mary\"", ("name", "|=", text(&["John", "Mary"]))),
@@ -145,8 +148,11 @@ fn condition() -> impl Strategy<Value = Condition> {
             (o, _) => o,
         };
         let count = if operator == Operator::In { 1..4_usize } else { 1..2 };
-        proptest::collection::vec(scalar(field.kind), count)
-            .prop_map(move |values| Condition { field, operator, values })
+        proptest::collection::vec(scalar(field.kind), count).prop_map(move |values| Condition {
+            field,
+            operator,
+            values,
+        })
     })
 }
 
