@@ -23,37 +23,32 @@ pub fn document(family: &'static Family) -> Result<Bytes> {
     Ok(document)
 }
 
-/// The first document with the paths, methods, tags and components of the others added. What stands in two of them
-/// is taken from the later one, key by key.
+/// The first document, patched by the others one after the other (JSON merge patch, RFC 7396).
 pub fn merged(contract: &[&str]) -> Result<Value> {
     let mut whole = Value::Object(Map::new());
-    for text in contract {
+    for (number, text) in contract.iter().enumerate() {
         let part: Value = serde_yaml_ng::from_str(text).map_err(Error::unavailable)?;
-        merge(&mut whole, part);
+        // The reference itself may hold nulls (`enum: [a, null]` stands in lists, `default: null` does not).
+        if number == 0 { whole = part } else { patch(&mut whole, part) }
     }
     Ok(whole)
 }
 
-fn merge(into: &mut Value, from: Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            for (key, value) in from {
-                match into.get_mut(&key) {
-                    Some(known) => merge(known, value),
-                    None => {
-                        into.insert(key, value);
-                    }
-                }
-            }
+fn patch(into: &mut Value, from: Value) {
+    let Value::Object(from) = from else {
+        *into = from;
+        return;
+    };
+    if !into.is_object() {
+        *into = Value::Object(Map::new());
+    }
+    let Value::Object(into) = into else { return };
+    for (key, value) in from {
+        if value.is_null() {
+            into.remove(&key);
+        } else {
+            patch(into.entry(key).or_insert(Value::Null), value);
         }
-        (Value::Array(into), Value::Array(from)) => {
-            for value in from {
-                if !into.contains(&value) {
-                    into.push(value);
-                }
-            }
-        }
-        (into, from) => *into = from,
     }
 }
 
@@ -62,15 +57,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn additions_are_merged_in() {
+    fn additions_patch_the_reference() {
         let whole = merged(&[
-            "paths:\n  /a:\n    get:\n      summary: old\n      responses:\n        '200':\n          description: x\ntags: [one]\n",
-            "paths:\n  /a:\n    get:\n      summary: new\n    post: {}\n  /b:\n    get: {}\ntags: [one, two]\n",
+            "paths:\n  /a:\n    get:\n      x: {$ref: b}\n      responses:\n        '200':\n          description: x\ntags: [one]\n",
+            "paths:\n  /a:\n    get:\n      x: {$ref: null, type: array}\n    post: {}\n  /b:\n    get: {}\n",
         ])
         .unwrap();
-        assert_eq!(whole["paths"]["/a"]["get"]["summary"], "new");
+        assert_eq!(whole["paths"]["/a"]["get"]["x"], serde_json::json!({"type": "array"}));
         assert_eq!(whole["paths"]["/a"]["get"]["responses"]["200"]["description"], "x");
         assert!(whole["paths"]["/a"]["post"].is_object() && whole["paths"]["/b"]["get"].is_object());
-        assert_eq!(whole["tags"], serde_json::json!(["one", "two"]));
+        assert_eq!(whole["tags"], serde_json::json!(["one"]));
     }
 }

@@ -17,6 +17,7 @@ pub mod conversations;
 mod db;
 mod dialect;
 mod error;
+pub mod idempotency;
 pub mod ids;
 pub mod messages;
 mod migrate;

@@ -1,6 +1,6 @@
 //! Every statement text of the store by name, so that tests can prepare and explain each on both engines.
 
-use super::{Dialects, brief_people, conversations, ids, messages};
+use super::{Dialects, brief_people, conversations, idempotency, ids, messages};
 
 /// A named text.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +12,7 @@ pub struct Statement {
 }
 
 /// The lists of all store files.
-const FILES: &[&[Statement]] = &[brief_people::STATEMENTS, ids::STATEMENTS, conversations::STATEMENTS, messages::STATEMENTS];
+const FILES: &[&[Statement]] = &[brief_people::STATEMENTS, idempotency::STATEMENTS, ids::STATEMENTS, conversations::STATEMENTS, messages::STATEMENTS];
 
 /// All statements of all store files.
 pub fn all_statements() -> impl Iterator<Item = &'static Statement> {
