@@ -12,23 +12,23 @@
 //! NUMERIC; `any($1)`, `ilike`, `::type`, `now()` do not exist in SQLite; `like` ignores case only there, so search a
 //! lower-cased column; PostgreSQL refuses U+0000 in texts; a `$1` of a bare `select $1` needs a cast.
 
-pub mod conversations;
 pub mod calls;
+pub mod conversations;
 mod db;
 mod dialect;
 mod error;
+pub mod filter;
 pub mod idempotency;
 pub mod ids;
+pub mod keys;
 pub mod messages;
 mod migrate;
 mod options;
-pub mod relay;
-pub(crate) mod statements;
-pub mod sessions;
-pub mod filter;
-pub mod keys;
 pub mod organizations;
 pub mod people;
+pub mod relay;
+pub mod sessions;
+pub(crate) mod statements;
 mod stmt;
 pub mod tokens;
 mod tx;
