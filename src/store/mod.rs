@@ -30,6 +30,7 @@ pub mod relay;
 pub mod sessions;
 pub(crate) mod statements;
 mod stmt;
+pub mod streams;
 pub mod tokens;
 mod tx;
 mod value;

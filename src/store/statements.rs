@@ -1,7 +1,7 @@
 //! Every statement text of the store by name, so that tests can prepare and explain each on both engines.
 
 use super::{
-    Dialects, calls, conversations, idempotency, ids, keys, messages, organizations, people, relay, sessions, tokens
+    Dialects, calls, conversations, idempotency, ids, keys, messages, organizations, people, relay, sessions, streams, tokens
 };
 
 /// A named text.
@@ -25,6 +25,7 @@ const FILES: &[&[Statement]] = &[
     people::STATEMENTS,
     relay::STATEMENTS,
     sessions::STATEMENTS,
+    streams::STATEMENTS,
     tokens::STATEMENTS,
 ];
 

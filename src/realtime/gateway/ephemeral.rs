@@ -1,0 +1,71 @@
+//! What clients may publish: typing, pointers, strokes, freeze frames, and messages (SECURITY rule 18). Id, actor and
+//! time are the server's.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Channel, Gateway, channels, conversation_of};
+use crate::{
+    domain::{codes::Code, error::Error, event::encode_body, permission::Permissions},
+    realtime::{
+        disconnect::error,
+        port::{ConnectionId, Identity, Refusal},
+    },
+    service::messages::actor_of,
+};
+
+/// Ephemeral types and the kinds of channel that they may go to.
+const KINDS: &[(&str, fn(Channel) -> bool)] = &[
+    ("typing", |channel| matches!(channel, Channel::Workbox(_) | Channel::Internal(_) | Channel::Session(_))),
+    ("pointer", |channel| matches!(channel, Channel::Session(_))),
+    ("annotation", |channel| matches!(channel, Channel::Session(_))),
+    ("freeze", |channel| matches!(channel, Channel::Session(_))),
+];
+
+#[derive(Deserialize)]
+struct Publication {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    data: Value,
+}
+
+impl Gateway {
+    pub(super) async fn publish_for(
+        &self,
+        _: ConnectionId,
+        identity: &Identity,
+        name: &str,
+        data: &[u8],
+    ) -> Result<(), Refusal> {
+        let Some(channel) = Channel::parse(name) else { return Err(error::UNKNOWN_CHANNEL.into()) };
+        let caller = identity.caller().map_err(Refusal::of_channel)?;
+        let publication: Publication = serde_json::from_slice(data).map_err(|problem| {
+            Error::new(Code::ParametersInvalid, "a publication is an object with a `type`").because(problem)
+        })?;
+        if publication.kind == "message" {
+            let (id, internal) = conversation_of(channel)
+                .ok_or_else(|| Error::new(Code::ParametersInvalid, "messages go to workbox channels"))?;
+            self.send_published(caller, id, internal, data).await?;
+            return Ok(());
+        }
+        let kind = KINDS
+            .iter()
+            .find(|(kind, fits)| *kind == publication.kind && fits(channel))
+            .map(|(kind, _)| *kind)
+            .ok_or_else(|| {
+                Error::new(Code::ParametersInvalid, "only typing, pointer, annotation, freeze and message go here")
+            })?;
+        let needed = match channel {
+            Channel::Session(_) => Permissions::CALL,
+            _ => Permissions::USE_WORKBOXES,
+        };
+        caller.require(needed).map_err(Refusal::of_channel)?;
+        channels::may_publish(&self.db, caller, channel).await.map_err(Refusal::of_channel)?;
+        let now = self.clock.now();
+        let actor = actor_of(caller);
+        let body = encode_body(self.random.uuid_v7(now), kind, now, Some(&actor), true, &publication.data);
+        self.hub.publish_ephemeral(name, body);
+        Ok(())
+    }
+}

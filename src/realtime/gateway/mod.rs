@@ -1,0 +1,264 @@
+//! What the socket asks of the rest of the server: [`Backend`] over the services.
+
+mod channels;
+mod ephemeral;
+mod rpc;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+
+pub use channels::Channel;
+
+use super::{
+    disconnect::{close, error},
+    hub::Hub,
+    port::{
+        Backend, ConnectGrant, ConnectionId, Direction, Future, Grant, Hello, Identity, Page, PageRequest,
+        RefreshGrant, Refusal, SubscribeAsk,
+    },
+};
+use crate::{
+    base::{
+        clock::{Clock, Timestamp},
+        random::Random,
+        secret::Secret,
+    },
+    domain::{
+        caller::{Caller, TokenKind},
+        codes::{Code, Kind},
+        error::Error,
+        ids::{ConversationId, Offset, OrgId, PersonId},
+    },
+    journal,
+    service::Services,
+    store::Db,
+};
+
+/// The services as the socket sees them. Cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    db: Db,
+    services: Arc<Services>,
+    clock: Clock,
+    random: Random,
+    hub: Hub,
+    limits: Limits,
+}
+
+/// What the connect reply tells of our bounds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Limits {
+    /// Largest frame that a client may send, in bytes.
+    pub frame_bytes: usize,
+    /// Most channels of one connection.
+    pub subscriptions: usize,
+    /// Publications of one recovery page.
+    pub recovery_page: usize,
+    /// Longest metadata of a message, in bytes.
+    pub metadata_bytes: usize,
+}
+
+/// `data` of the connect reply (contract: REALTIME section 1).
+#[derive(Serialize)]
+struct Welcome<'a> {
+    user: Option<WelcomeUser<'a>>,
+    organization: WelcomeOrganization,
+    server_time: Timestamp,
+    limits: Limits,
+    features: &'static [&'static str],
+    rings: Value,
+    active_call: Value,
+}
+
+#[derive(Serialize)]
+struct WelcomeUser<'a> {
+    id: PersonId,
+    name: &'a str,
+    kind: &'static str,
+}
+
+#[derive(Serialize)]
+struct WelcomeOrganization {
+    id: OrgId,
+}
+
+const FEATURES: &[&str] = &["workboxes", "receipts", "rings", "calls", "attachments"];
+
+impl Gateway {
+    /// Wires it.
+    pub fn new(db: Db, services: Arc<Services>, clock: Clock, random: Random, hub: Hub, limits: Limits) -> Self {
+        Self { db, services, clock, random, hub, limits }
+    }
+
+    async fn welcome(&self, caller: &Caller) -> Result<Bytes, Error> {
+        let (rings, active_call) = match caller.login {
+            Some(login) => self.services.calls.pending(login).await?,
+            None => (Value::Array(Vec::new()), Value::Null),
+        };
+        let welcome = Welcome {
+            user: caller.person.map(|id| WelcomeUser {
+                id,
+                name: &caller.name,
+                kind: if caller.is_outsider() { "guest" } else { "user" },
+            }),
+            organization: WelcomeOrganization { id: caller.organization },
+            server_time: self.clock.now(),
+            limits: self.limits,
+            features: FEATURES,
+            rings,
+            active_call,
+        };
+        serde_json::to_vec(&welcome).map(Bytes::from).map_err(Error::unavailable)
+    }
+
+    async fn greet(&self, hello: Hello) -> Result<ConnectGrant, Refusal> {
+        let key = hello.api_key.as_ref().map(Secret::expose);
+        self.services.keys.check_application(key).await.map_err(refuse_token)?;
+        let caller =
+            self.services.tokens.verify_connection(hello.token.expose()).await.map_err(refuse_token)?;
+        let data = self.welcome(&caller).await?;
+        let channels = channels::inboxes(&self.db, &caller)
+            .await?
+            .into_iter()
+            .map(crate::domain::event::user_channel)
+            .collect();
+        let expires_at = expiry(&caller);
+        if caller.kind == TokenKind::User
+            && let Some(login) = caller.login
+        {
+            self.services.calls.connected(login, hello.connection.client);
+        }
+        Ok(ConnectGrant { identity: Identity::of(caller), data, channels, expires_at })
+    }
+
+    async fn renew(&self, identity: &Identity, token: &str) -> Result<RefreshGrant, Refusal> {
+        let caller = self.services.tokens.verify_connection(token).await.map_err(refuse_token)?;
+        let same = identity.caller.as_ref().is_some_and(|before| {
+            before.person == caller.person && before.organization == caller.organization && before.kind == caller.kind
+        });
+        if !same {
+            return Err(close::INVALID_TOKEN.into());
+        }
+        let expires_at = expiry(&caller);
+        Ok(RefreshGrant { identity: Identity::of(caller), expires_at })
+    }
+
+    async fn admit(&self, ask: SubscribeAsk) -> Result<Grant, Refusal> {
+        let Some(channel) = Channel::parse(&ask.channel) else { return Err(error::UNKNOWN_CHANNEL.into()) };
+        let caller = ask.identity.caller().map_err(Refusal::of_channel)?;
+        let row = channels::authorize(&self.db, caller, channel, &ask.channel)
+            .await
+            .map_err(Refusal::of_channel)?;
+        let is_session = matches!(channel, Channel::Session(_));
+        Ok(Grant {
+            stream: Some(row.id),
+            epoch: row.epoch.into(),
+            head: unsigned(row.head),
+            first_offset: unsigned(row.first_offset),
+            visible_from: 1,
+            presence: is_session,
+            join_leave: is_session,
+            info: Bytes::new(),
+            data: Bytes::new(),
+        })
+    }
+
+    async fn page(&self, request: PageRequest) -> Result<Page, Refusal> {
+        let limit = u32::try_from(request.limit).unwrap_or(u32::MAX);
+        let from = Offset(i64::try_from(request.from).unwrap_or(i64::MAX));
+        let rows = match request.direction {
+            Direction::After => journal::read_after(&self.db, request.stream, from, limit).await,
+            Direction::Before => journal::read_before(&self.db, request.stream, from, limit).await,
+        }
+        .map_err(Error::from)?;
+        let mut bytes = 0;
+        let mut events = Vec::with_capacity(rows.len());
+        for row in rows {
+            bytes += row.body.len();
+            events.push((unsigned(row.offset), Bytes::from(row.body)));
+            if bytes >= request.bytes {
+                break;
+            }
+        }
+        Ok(Page { events })
+    }
+}
+
+impl Backend for Gateway {
+    fn connect(&self, hello: Hello) -> Future<ConnectGrant> {
+        let this = self.clone();
+        Box::pin(async move { this.greet(hello).await })
+    }
+
+    fn refresh(&self, _: ConnectionId, identity: Arc<Identity>, token: Secret) -> Future<RefreshGrant> {
+        let this = self.clone();
+        Box::pin(async move { this.renew(&identity, token.expose()).await })
+    }
+
+    fn subscribe(&self, ask: SubscribeAsk) -> Future<Grant> {
+        let this = self.clone();
+        Box::pin(async move { this.admit(ask).await })
+    }
+
+    fn read(&self, request: PageRequest) -> Future<Page> {
+        let this = self.clone();
+        Box::pin(async move { this.page(request).await })
+    }
+
+    fn publish(
+        &self,
+        connection: ConnectionId,
+        identity: Arc<Identity>,
+        channel: String,
+        data: Bytes,
+    ) -> Future<()> {
+        let this = self.clone();
+        Box::pin(async move { this.publish_for(connection, &identity, &channel, &data).await })
+    }
+
+    fn rpc(&self, connection: ConnectionId, identity: Arc<Identity>, method: String, data: Bytes) -> Future<Bytes> {
+        let this = self.clone();
+        Box::pin(async move { this.act(connection, &identity, &method, &data).await })
+    }
+
+    fn alive(&self, connections: Vec<ConnectionId>) {
+        self.services.calls.renew(connections.into_iter().map(|connection| connection.client));
+    }
+
+    fn disconnected(&self, connection: ConnectionId, identity: Arc<Identity>) {
+        if let Some(login) = identity.caller.as_ref().and_then(|caller| caller.login) {
+            self.services.calls.disconnected(login, connection.client);
+        }
+    }
+}
+
+/// A dead token is told so that the SDK fetches the next; a bad one ends the connection for good.
+fn refuse_token(cause: Error) -> Refusal {
+    match cause.code() {
+        Code::ExpiredToken => error::TOKEN_EXPIRED.into(),
+        code if matches!(code.kind(), Kind::Unauthenticated | Kind::Forbidden | Kind::NotFound | Kind::Invalid) => {
+            close::INVALID_TOKEN.into()
+        }
+        _ => cause.into(),
+    }
+}
+
+fn expiry(caller: &Caller) -> Option<Timestamp> {
+    (caller.expires_at.0 > 0 && caller.expires_at.0 < i64::MAX).then_some(caller.expires_at)
+}
+
+fn unsigned(offset: Offset) -> u64 {
+    u64::try_from(offset.0).unwrap_or(0)
+}
+
+/// The conversation of a channel that messages go to, and whether they are internal there.
+fn conversation_of(channel: Channel) -> Option<(ConversationId, bool)> {
+    match channel {
+        Channel::Workbox(id) => Some((id, false)),
+        Channel::Internal(id) => Some((id, true)),
+        _ => None,
+    }
+}
