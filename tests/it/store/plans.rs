@@ -12,7 +12,10 @@ use crate::harness::db::{Raw, on_both};
 const SMALL: &[&str] = &["meta", "sequence", "relay_position", "schema_migration", "signing_key"];
 
 /// Statements that may read a growing table (or a whole index of one), and why.
-const EXCEPTIONS: &[(&str, &str)] = &[];
+const EXCEPTIONS: &[(&str, &str)] = &[
+    ("organizations::ALL", "an operator's list of everything"),
+    ("organizations::OLDEST_ACTIVE", "stops at the first active one, in the order of the key"),
+];
 
 fn short(statement: &Statement) -> &'static str {
     statement.name.strip_prefix("switchboard::store::").unwrap_or(statement.name)
@@ -38,8 +41,8 @@ on_both! {
     async fn no_statement_reads_a_growing_table_whole(db: TestDb) {
         let mut raw = db.raw().await;
         let (mut faults, mut excused) = (Vec::new(), BTreeSet::new());
-        let partial = partial_indexes(&mut raw).await;
-        let tables = tables(&mut raw).await;
+        let (partial, tables) = (partial_indexes(&mut raw).await, tables(&mut raw).await);
+        seed(&mut raw, &tables).await;
         for statement in all_statements() {
             let scans = scans(&mut raw, statement.text.of(db.dialect()), &tables, &partial).await;
             if scans.is_empty() {
@@ -63,6 +66,7 @@ on_both! {
     async fn the_check_finds_what_it_looks_for(db: TestDb) {
         let mut raw = db.raw().await;
         let (partial, tables) = (partial_indexes(&mut raw).await, tables(&mut raw).await);
+        seed(&mut raw, &tables).await;
         for (whole, text) in [
             (true, "select uuid from message where author_name = $1"),
             (true, "select m.uuid from message as m where m.author_id = $1 order by m.conversation_id, m.id"),
@@ -151,6 +155,28 @@ async fn leading_columns(connection: &mut PgConnection) -> BTreeMap<String, (Str
     rows.into_iter().map(|(index, table, column)| (index, (table, column))).collect()
 }
 
+/// Rows in every growing table: PostgreSQL plans by how many there are, SQLite by the text alone.
+async fn seed(raw: &mut Raw, tables: &BTreeSet<String>) {
+    let Raw::Postgres(connection) = raw else { return };
+    let text = "select table_name::text, string_agg(quote_ident(column_name), ', '), string_agg( \
+                case when is_nullable = 'YES' then 'case when g % 2 = 0 then ' else '' end || \
+                case when data_type = 'text' and column_name in ('kind', 'state', 'type') then 'words[1 + g % 8]' else \
+                case data_type when 'text' then '''t'' || g' when 'boolean' then 'g % 3 = 0' \
+                when 'uuid' then 'gen_random_uuid()' when 'bytea' then 'decode(md5(g::text), ''hex'')' else 'g' end end || \
+                case when is_nullable = 'YES' then ' end' else '' end, ', ') \
+                from information_schema.columns \
+                where table_schema = 'public' and is_identity = 'NO' and data_type <> 'xid8' group by table_name";
+    let rows: Vec<(String, String, String)> = sqlx::query_as(text).fetch_all(&mut *connection).await.unwrap();
+    for (table, columns, values) in rows.into_iter().filter(|(table, ..)| tables.contains(table)) {
+        let insert = format!(
+            "insert into {table} ({columns}) select {values} from generate_series(1, 3000) g, \
+             (select array['pod', 'member', 'workbox', 'user', 'direct', 'pending', 'ringing', 'ready'] words) w"
+        );
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(insert))).await.unwrap();
+    }
+    connection.execute("analyze").await.unwrap();
+}
+
 /// Growing tables by the names that `text` gives them.
 fn aliases<'t>(text: &'t str, tables: &BTreeSet<String>) -> BTreeMap<&'t str, &'t str> {
     const NOT_AN_ALIAS: &[&str] = &[
@@ -213,7 +239,7 @@ async fn postgres_scans(
     tables: &BTreeSet<String>,
     partial: &BTreeSet<String>,
 ) -> Vec<String> {
-    // A table without rows is read whole for want of anything better: forbid that, and see what is left.
+    // A small table is read whole because that is cheap: forbid it, and see whether there is another way.
     let setup = "set enable_seqscan = off; set plan_cache_mode = force_generic_plan";
     connection.execute(sqlx::raw_sql(setup)).await.unwrap();
     connection.execute(sqlx::raw_sql(AssertSqlSafe(format!("prepare probe as {text}")))).await.unwrap();
