@@ -4,6 +4,8 @@
 //! server that may be littered: `export SWITCHBOARD_TEST_POSTGRES=$(scripts/postgres-private)`. Tests of the bus start a
 //! nats-server of their own (`SWITCHBOARD_TEST_NATS_BIN`, else the PATH); without one they are skipped.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod bus;
 mod harness;
 mod store;

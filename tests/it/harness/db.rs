@@ -34,7 +34,7 @@ pub struct TestDb {
 /// Where it lives.
 enum Home {
     Folder(#[expect(dead_code, reason = "removes the folder when dropped")] TempDir),
-    Server(PgConnectOptions, String),
+    Server(Box<PgConnectOptions>, String),
 }
 
 impl Deref for TestDb {
@@ -68,12 +68,12 @@ impl TestDb {
 
     /// A database of the test server; `None`, said once, where there is no server.
     pub async fn postgres() -> Option<Self> {
+        static SAID: Once = Once::new();
+        static TEMPLATE: OnceCell<String> = OnceCell::const_new();
         let Ok(url) = std::env::var(POSTGRES) else {
-            static SAID: Once = Once::new();
             SAID.call_once(|| eprintln!("{POSTGRES} is not set: tests on PostgreSQL are skipped"));
             return None;
         };
-        static TEMPLATE: OnceCell<String> = OnceCell::const_new();
         let server = PgConnectOptions::from_str(&url).unwrap();
         let template = TEMPLATE.get_or_init(|| make_postgres_template(&url, &server)).await;
         let name = format!("switchboard_test_{}", unique());
@@ -83,7 +83,11 @@ impl TestDb {
             max_connections: 8,
             ..DatabaseOptions::new(with_database(&url, &server, &name))
         };
-        Some(Self { db: Db::open(&options).await.unwrap(), options, home: Home::Server(server, name) })
+        Some(Self {
+            db: Db::open(&options).await.unwrap(),
+            options,
+            home: Home::Server(Box::new(server), name),
+        })
     }
 
     /// How it was opened.
@@ -94,11 +98,6 @@ impl TestDb {
     /// A second set of connections to the same data: another node, or the same one after a restart.
     pub async fn reopen(&self) -> Db {
         Db::open(&self.options).await.unwrap()
-    }
-
-    /// Tasks on the test's runtime.
-    pub fn tasks(&self) -> Tasks {
-        Tasks::new(tokio::runtime::Handle::current())
     }
 
     /// A connection past the store, to look at the database itself.
@@ -132,9 +131,8 @@ impl Drop for TestDb {
                 },
             );
         });
-        if done.join().is_err() && !std::thread::panicking() {
-            panic!("the test database could not be dropped");
-        }
+        let dropped = done.join().is_ok();
+        assert!(dropped || std::thread::panicking(), "the test database could not be dropped");
     }
 }
 
@@ -186,6 +184,11 @@ fn unique() -> String {
 
 async fn run(connection: &mut PgConnection, text: String) {
     connection.execute(sqlx::raw_sql(AssertSqlSafe(text))).await.unwrap();
+}
+
+/// Tasks on the test's runtime.
+pub fn tasks() -> Tasks {
+    Tasks::new(tokio::runtime::Handle::current())
 }
 
 /// Runs a test on a runtime like the server's.

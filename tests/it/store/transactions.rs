@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use switchboard::store::{DatabaseOptions, Db, StoreError, Tx, sql};
 
-use crate::harness::db::{TestDb, on_both, run_on_sqlite};
+use crate::harness::db::{TestDb, on_both, run_on_sqlite, tasks};
 
 async fn put(tx: &mut Tx, name: &str) -> Result<u64, StoreError> {
     sql("insert into meta (name, value) values ($1, '')").bind(name).execute(tx).await
@@ -109,7 +109,7 @@ on_both! {
 
     async fn writers_do_not_overwrite_each_other(db: TestDb) {
         sql("insert into sequence (name, next) values ('probe', 0)").execute(&*db).await.unwrap();
-        let tasks = db.tasks();
+        let tasks = tasks();
         let all: Vec<_> = (0..8).map(|_| {
             let db = db.db.clone();
             tasks.spawn("writer", async move {
@@ -132,7 +132,7 @@ on_both! {
 #[test]
 fn a_busy_writer_is_unavailable() {
     run_on_sqlite(|db: TestDb| async move {
-        let patience = Duration::from_millis(50);
+        let patience = Duration::from_millis(300);
         let options =
             DatabaseOptions { busy_timeout: patience, acquire_timeout: patience, ..db.options().clone() };
         let impatient = Db::open(&options).await.unwrap();
