@@ -6,4 +6,5 @@
 
 mod bus;
 mod harness;
+mod http;
 mod store;
