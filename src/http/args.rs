@@ -97,6 +97,9 @@ impl Arg for Opt<Upload> {
 pub fn json<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
     let text = text.trim_ascii();
     let text = if text.is_empty() { b"{}" } else { text };
+    if holds_nul(text) {
+        return Err(Error::invalid("body: texts must not hold the character U+0000"));
+    }
     let mut reader = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -109,6 +112,15 @@ pub fn json<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
     })?;
     reader.end().map_err(|_| Error::invalid("body: not JSON: something follows its end"))?;
     Ok(value)
+}
+
+/// True for an escaped NUL in a text: PostgreSQL stores none. (A bare one is not JSON.)
+fn holds_nul(text: &[u8]) -> bool {
+    const NUL: &[u8] = b"\\u0000";
+    text.windows(NUL.len()).enumerate().any(|(at, window)| {
+        // An even number of backslashes before it escape each other, not its own.
+        window == NUL && text[..at].iter().rev().take_while(|b| **b == b'\\').count() % 2 == 0
+    })
 }
 
 /// `<part>: <field>: <problem>`, without the position in the text.
@@ -160,6 +172,8 @@ mod tests {
         assert!(message("nonsense").starts_with("body: not JSON"));
         assert!(message(r#"{"name":"a"} x"#).starts_with("body: not JSON"));
         assert!(json::<New>(br#" {"name":"a","extra":1} "#).is_ok());
+        assert!(message(r#"{"name":"a\u0000"}"#).contains("U+0000"));
+        assert!(json::<New>(br#"{"name":"a\\u0000"}"#).is_ok(), "an escaped backslash");
         assert!(json::<New>(&[b'['; 100_000]).is_err(), "deep nesting is refused, not followed");
     }
 

@@ -422,9 +422,9 @@ impl Dispatcher {
     }
 }
 
-/// The one log line of a request, inside its span. Messages for the caller may quote what he sent: they stay out.
+/// The one log line of a request, inside its span. Messages for the caller may quote what was sent: they stay out.
 fn report(status: u16, who: &Who, error: Option<&Error>, started: Instant) {
-    let latency_ms = started.elapsed().as_micros() as f64 / 1_000.0;
+    let latency_ms = started.elapsed().as_secs_f64() * 1_000.0;
     let (user, organization) = match &who.0 {
         Some((user, organization)) => (Some(user.as_str()), Some(organization.0)),
         None => (None, None),
@@ -441,13 +441,13 @@ fn report(status: u16, who: &Who, error: Option<&Error>, started: Instant) {
                 error.code = code,
                 error.context = context,
                 "request"
-            )
+            );
         };
     }
     if error.is_some_and(|error| error.code().kind() == Kind::Unavailable) {
-        line!(warn)
+        line!(warn);
     } else {
-        line!(info)
+        line!(info);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::domain::error::{Error, Result};
 /// Converted documents by family name: made at the first request, kept for good.
 static DOCUMENTS: Mutex<Vec<(&'static str, Bytes)>> = Mutex::new(Vec::new());
 
-/// The family's OpenAPI document as JSON text.
+/// The family's contract document as JSON text.
 pub fn document(family: &'static Family) -> Result<Bytes> {
     // Held while converting: a second asker waits instead of converting again.
     let mut documents = DOCUMENTS.lock().unwrap_or_else(PoisonError::into_inner);

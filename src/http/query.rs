@@ -48,17 +48,17 @@ pub fn value(query: &str, name: &str) -> Option<String> {
     query
         .split('&')
         .filter_map(|pair| pair.split_once('='))
-        .filter(|(key, _)| *key == name)
-        .last()
+        .rfind(|(key, _)| *key == name)
         .and_then(|(_, value)| decode(value).ok())
 }
 
 fn decode(text: &str) -> Result<String> {
     let spaced: Cow<'_, str> = if text.contains('+') { text.replace('+', " ").into() } else { text.into() };
-    percent_decode(spaced.as_bytes())
-        .decode_utf8()
-        .map(Cow::into_owned)
-        .map_err(|_| Error::invalid("query: not UTF-8 behind its percent signs"))
+    match percent_decode(spaced.as_bytes()).decode_utf8() {
+        Ok(text) if text.contains('\0') => Err(Error::invalid("query: must not hold the character U+0000")),
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => Err(Error::invalid("query: not UTF-8 behind its percent signs")),
+    }
 }
 
 #[derive(Debug)]
@@ -311,6 +311,7 @@ mod tests {
         assert_eq!(message("ids=1&ids=b"), "query: ids[1]: invalid value 'b', expected a number");
         assert!(message("direction=UP").contains("expected `ASC` or `DESC`"));
         assert!(message("name=%ff").contains("not UTF-8"));
+        assert!(message("name=%00").contains("U+0000"));
         #[derive(Debug, Deserialize)]
         struct Needs {
             #[expect(dead_code, reason = "only its absence is tried")]

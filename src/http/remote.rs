@@ -35,13 +35,11 @@ impl Believed {
                 believed = false;
                 break;
             }
-            match parse(hop) {
-                Some(next) => address = next,
-                None => {
-                    believed = false;
-                    break;
-                }
-            }
+            let Some(next) = parse(hop) else {
+                believed = false;
+                break;
+            };
+            address = next;
         }
         let trusted = believed && (address.is_loopback() || self.trusted.contains(address));
         Remote { address, trusted }

@@ -1,5 +1,7 @@
 //! All operations of all families in one trie of path templates.
 
+use std::{collections::HashMap, fmt::Write as _};
+
 use matchit::Router;
 use percent_encoding::percent_decode_str;
 
@@ -50,23 +52,22 @@ impl Routes {
         let mut routes =
             Self { trie: Router::new(), nodes: Vec::new(), entries: Vec::new(), families: families.to_vec() };
         // Rows that share a path may name its parameters differently, so the trie knows positions only.
-        let mut known = std::collections::HashMap::new();
+        let mut known = HashMap::new();
         for family in families {
             for op in family.operations() {
                 let template = op.full_path(family);
                 let shape = positional(&template);
-                let node = match known.get(&shape) {
-                    Some(node) => *node,
-                    None => {
-                        let node = routes.nodes.len();
-                        routes
-                            .trie
-                            .insert(&*shape, node)
-                            .map_err(|error| format!("{} {template}: {error}", op.method.name()))?;
-                        routes.nodes.push(Node::default());
-                        known.insert(shape, node);
-                        node
-                    }
+                let node = if let Some(node) = known.get(&shape) {
+                    *node
+                } else {
+                    let node = routes.nodes.len();
+                    routes
+                        .trie
+                        .insert(&*shape, node)
+                        .map_err(|error| format!("{} {template}: {error}", op.method.name()))?;
+                    routes.nodes.push(Node::default());
+                    known.insert(shape, node);
+                    node
                 };
                 let node = &mut routes.nodes[node];
                 if node.entries.iter().any(|at| routes.entries[*at].op.method == op.method) {
@@ -139,7 +140,8 @@ fn positional(template: &str) -> String {
     for (number, piece) in template.split('{').enumerate() {
         match piece.split_once('}') {
             Some((_, rest)) if number > 0 => {
-                shape.push_str(&format!("{{{}}}{rest}", number - 1));
+                // Writing to a String cannot fail.
+                let _ = write!(shape, "{{{}}}{rest}", number - 1);
             }
             _ => shape.push_str(piece),
         }

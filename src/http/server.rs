@@ -1,4 +1,4 @@
-//! The listening socket. Requests that ask for an upgrade (WebSockets) go to the hook with the raw connection; the
+//! The listening socket. Requests that ask for an upgrade (to a socket) go to the hook with the raw connection; the
 //! rest to actix-web: first the hook's own routes, then the dispatcher.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};

@@ -8,4 +8,5 @@
 
 mod bus;
 mod harness;
+mod http;
 mod store;

@@ -64,7 +64,9 @@ fn v1(at: &At<'_>, error: &Error) -> Reply {
 /// True for the operations whose 401 and 403 the contract shows as bare strings: reading call records.
 pub fn answers_bare(op: &Op) -> bool {
     let call = |path: &str| {
-        op.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || (rest.starts_with('/') && rest != "/recent"))
+        op.path
+            .strip_prefix(path)
+            .is_some_and(|rest| rest.is_empty() || (rest.starts_with('/') && rest != "/recent"))
     };
     op.method == Method::Get && (call("/v1/calls") || call("/v1/enterprise/calls"))
 }

@@ -1,0 +1,83 @@
+//! A client that shows what is on the wire: requests as text, responses as status, headers, body.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// One response.
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
+    }
+}
+
+/// A connection.
+pub struct Connection(pub TcpStream);
+
+impl Connection {
+    pub async fn open(address: SocketAddr) -> Self {
+        Self(TcpStream::connect(address).await.unwrap())
+    }
+
+    pub async fn write(&mut self, text: impl AsRef<[u8]>) {
+        self.0.write_all(text.as_ref()).await.unwrap();
+    }
+
+    /// Reads one response; `bodiless` after HEAD.
+    pub async fn read(&mut self, bodiless: bool) -> Response {
+        timeout(Duration::from_secs(10), self.read_now(bodiless)).await.expect("an answer in time")
+    }
+
+    async fn read_now(&mut self, bodiless: bool) -> Response {
+        let mut bytes = Vec::new();
+        let end = loop {
+            if let Some(at) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
+                break at;
+            }
+            assert!(self.0.read_buf(&mut bytes).await.unwrap() > 0, "the connection ended without an answer");
+        };
+        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+        let mut body = bytes.split_off(end + 4);
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers: Vec<_> = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
+            .collect();
+        let length =
+            headers.iter().find(|(name, _)| name == "content-length").map_or(0, |h| h.1.parse().unwrap());
+        while !bodiless && body.len() < length {
+            assert!(self.0.read_buf(&mut body).await.unwrap() > 0, "the body ended too early");
+        }
+        Response { status, headers, body }
+    }
+}
+
+/// One request on a connection of its own. `head` is the request line and headers without `Host` and `Content-Length`.
+pub async fn send(address: SocketAddr, head: &str, body: &str) -> Response {
+    let mut connection = Connection::open(address).await;
+    let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+    let (line, headers) = head.split_once('\n').unwrap_or((head, ""));
+    let headers: String = headers.lines().map(|l| format!("{}\r\n", l.trim())).collect();
+    connection.write(format!("{line} HTTP/1.1\r\nhost: x\r\n{headers}{length}\r\n{body}")).await;
+    connection.read(line.starts_with("HEAD")).await
+}
