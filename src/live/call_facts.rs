@@ -96,7 +96,8 @@ struct MemberView {
 }
 
 const BUSY: Refusal = Refusal::new(Code::Busy, "in another call already");
-const RING_OVER: Refusal = Refusal::new(Code::RingNotActive, "the ring was answered, cancelled or ran out before");
+const RING_OVER: Refusal =
+    Refusal::new(Code::RingNotActive, "the ring was answered, cancelled or ran out before");
 const CALL_OVER: Refusal = Refusal::new(Code::CallNotActive, "the call is over");
 
 /// The append that stores and tells `facts`, decided at `now` on behalf of `actor`.

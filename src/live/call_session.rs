@@ -8,6 +8,7 @@
 
 use std::{collections::HashMap, future::Future, pin::Pin};
 
+use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::{Env, Live, Loader, Registry, call_facts};
@@ -19,9 +20,10 @@ use crate::{
         event::Actor,
         ids::{ConversationId, OrgId, PersonId, SessionId, StreamId},
         machine::call::{Fact, Input, RecordingPolicy, Refusal, State, Timing, next_deadline, step},
+        once::Once,
     },
-    journal::{Append, Committed},
-    store::{Db, calls, sessions},
+    journal::{Append, Committed, RowOp},
+    store::{Db, calls, idempotency, sessions},
 };
 
 /// A live session: the state that decides, and what its events and rows need besides.
@@ -48,18 +50,27 @@ pub struct Request {
     pub actor: Option<Actor>,
     /// Present records of people: new members, and whoever is to be shown as of now.
     pub people: Vec<sessions::PersonRow>,
+    /// The claim of an idempotency key, and since when such claims count.
+    pub once: (Once, Timestamp),
 }
 
 impl Request {
     /// A request of somebody.
     pub fn new(input: Input, actor: Option<Actor>) -> Self {
-        Self { input, actor, people: Vec::new() }
+        Self { input, actor, people: Vec::new(), once: (Once::none(), Timestamp::default()) }
     }
 
     /// Brings records of people along.
     #[must_use]
     pub fn with_people(mut self, people: Vec<sessions::PersonRow>) -> Self {
         self.people = people;
+        self
+    }
+
+    /// Remembers the answer under an idempotency key, in place of what is older than `keep_since`.
+    #[must_use]
+    pub fn once(mut self, once: &Once, keep_since: Timestamp) -> Self {
+        self.once = (once.clone(), keep_since);
         self
     }
 }
@@ -105,18 +116,22 @@ impl Live for CallSession {
 pub type Sessions = Registry<SessionId, CallSession>;
 
 impl Sessions {
-    /// Feeds an input and answers after the commit with what `reply` makes of the state right after the decision.
-    pub async fn decide<R: Send + 'static>(
+    /// Feeds an input and answers after the commit with what `reply` makes of the state right after the decision. An
+    /// idempotency key remembers that answer, so it holds no token and no content.
+    pub async fn decide<R: Serialize + Send + 'static>(
         &self,
         id: SessionId,
         request: Request,
         reply: impl FnOnce(&CallSession, &[Fact]) -> R + Send + 'static,
     ) -> Result<R> {
+        let (once, keep_since) = request.once.clone();
         self.ask(id, move |sender: oneshot::Sender<Result<R>>| -> Command {
             Box::new(move |session, env| match session.apply(request, env) {
                 Err(refusal) => drop(sender.send(Err(refusal.into()))),
-                Ok((append, facts)) => {
+                Ok((mut append, facts)) => {
                     let answer = reply(session, &facts);
+                    let rows = idempotency::rows(&once, &answer, env.now(), keep_since);
+                    append.rows.extend(rows.into_iter().map(RowOp::exec));
                     let done = move |outcome: Result<Committed>| {
                         // A caller that went away does not undo what is committed.
                         drop(sender.send(outcome.map(|_| answer)));
@@ -169,7 +184,9 @@ impl From<Refusal> for Error {
             Refusal::RingNotActive => {
                 Self::new(Code::RingNotActive, "the ring was answered, cancelled or ran out before")
             }
-            Refusal::CallNotActive => Self::new(Code::CallNotActive, "no such call is running with these people"),
+            Refusal::CallNotActive => {
+                Self::new(Code::CallNotActive, "no such call is running with these people")
+            }
             Refusal::NotOwner => Self::forbidden("only the owner of the call may do this"),
             Refusal::Busy => Self::new(Code::Busy, "already in the call, under another name"),
             Refusal::Barred => Self::forbidden("removed from this call"),
@@ -203,7 +220,9 @@ impl Loader<SessionId, CallSession> for SessionLoader {
             let _ = step(&mut state, Input::Restarted, self.clock.now());
             let thread = match row.conversation_id {
                 None => None,
-                Some(thread) => sessions::thread_stream(&self.db, thread).await?.map(|stream| (thread, stream)),
+                Some(thread) => {
+                    sessions::thread_stream(&self.db, thread).await?.map(|stream| (thread, stream))
+                }
             };
             // Who was in the call or rings without being a member any more does not exist: removal ends both.
             let people = members.into_iter().map(|row| (row.person.id, row.person)).collect();

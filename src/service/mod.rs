@@ -1,6 +1,15 @@
 //! Use cases: what REST, rpc and jobs share. Every state change has its home here.
 
+pub mod call_records;
+pub mod calls;
+pub mod ice;
 pub mod messages;
+pub mod passwords;
+pub mod rate_limit;
+pub mod reachability;
+pub mod sessions;
+pub mod signing_keys;
+pub mod tokens;
 pub mod views;
 
 /// All use cases; one per server, shared by every request.

@@ -7,7 +7,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Db, Result, Stmt, sessions, sql, statements::statements};
+use super::{Db, Result, Stmt, sessions, sql, statements};
 use crate::{
     base::clock::Timestamp,
     domain::{
@@ -37,6 +37,7 @@ macro_rules! ring_columns {
 
 statements! {
     FIND = concat!("select ", call_columns!(), " from call where id = $1 and started_at is not null");
+    SESSION_OF = "select session_id from call where id = $1";
     OPEN_CALL = concat!("select ", call_columns!(), " from call where session_id = $1 and ended_at is null");
     STRETCHES = "select call_id, person_id, login_id, joined_at, left_at, leave_reason \
         from call_participant where call_id = $1 order by joined_at, person_id";
@@ -162,6 +163,12 @@ pub struct StretchRow {
 /// A call that has started; waiting ones do not exist for anybody but their session.
 pub async fn find(db: &Db, id: &CallId) -> Result<Option<CallRow>> {
     sql(FIND).bind(id).optional(db).await
+}
+
+/// The session of a call, started or not.
+pub async fn session_of(db: &Db, id: &CallId) -> Result<Option<SessionId>> {
+    let row: Option<(SessionId,)> = sql(SESSION_OF).bind(id).optional(db).await?;
+    Ok(row.map(|(session,)| session))
 }
 
 /// The call of a session that runs, or that waits for its second person.

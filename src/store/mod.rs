@@ -12,6 +12,7 @@
 //! NUMERIC; `any($1)`, `ilike`, `::type`, `now()` do not exist in SQLite; `like` ignores case only there, so search a
 //! lower-cased column; PostgreSQL refuses U+0000 in texts; a `$1` of a bare `select $1` needs a cast.
 
+pub mod call_records;
 pub mod calls;
 pub mod conversations;
 mod db;

@@ -2,10 +2,10 @@
 
 use uuid::Uuid;
 
-use super::{Db, Result, Stmt, sql, statements::statements};
+use super::{Db, Result, Stmt, Value, sql, sql_for, statements};
 use crate::{
     base::clock::Timestamp,
-    domain::ids::{ConversationId, OrgId, PersonId, SessionId, StreamId},
+    domain::ids::{ConversationId, Offset, OrgId, PersonId, SessionId, StreamId},
 };
 
 macro_rules! session_columns {
@@ -38,6 +38,11 @@ statements! {
         join session on session.id = member.session_id where member.person_id = $1 and member.removed_at is null \
         order by session.updated_at desc, session.id limit $2 offset $3");
     COUNT = "select count(*) from session_member where person_id = $1 and removed_at is null";
+    PEOPLE = {
+        sqlite: concat!("select ", person_columns!(),
+            " from person where person.id in (select value from json_each($1))"),
+        postgres: concat!("select ", person_columns!(), " from person where person.id = any($1)"),
+    };
     INSERT = "insert into session (id, organization_id, stream_id, conversation_id, kind, people_key, pin, created_by, \
         recording_policy, created_at, updated_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)";
     INSERT_MEMBER = "insert into session_member (session_id, person_id, organizer, added_at, removed_at) \
@@ -197,8 +202,20 @@ pub async fn count_of_person(db: &Db, person: PersonId) -> Result<i64> {
 
 /// People by number, removed ones too; of any organisation, so the caller compares.
 pub async fn people(db: &Db, ids: impl IntoIterator<Item = PersonId>) -> Result<Vec<PersonRow>> {
-    let select = concat!("select ", person_columns!(), " from person where person.id in ");
-    sql(select).push_list(ids).all(db).await
+    sql_for(PEOPLE).bind(Value::ids(ids)).all(db).await
+}
+
+/// The help threads that some sessions belong to.
+pub async fn threads(
+    db: &Db,
+    ids: impl IntoIterator<Item = SessionId>,
+) -> Result<Vec<(SessionId, Option<ConversationId>)>> {
+    sql("select id, conversation_id from session where id in ").push_list(ids).all(db).await
+}
+
+/// Epoch and newest offset of some sessions' streams.
+pub async fn positions(db: &Db, streams: &[StreamId]) -> Result<Vec<(StreamId, String, Offset)>> {
+    sql("select id, epoch, head from stream where id in ").push_list(streams.iter().copied()).all(db).await
 }
 
 /// Which of these log-ins have a push device.

@@ -1,7 +1,7 @@
 //! Every statement text of the store by name, so that tests can prepare and explain each on both engines.
 
 use super::{
-    Dialects, calls, conversations, idempotency, ids, keys, messages, organizations, people, relay, sessions, streams, tokens
+    Dialects, call_records, calls, conversations, idempotency, ids, keys, messages, meta, organizations, people, relay, sessions, streams, tokens,
 };
 
 /// A named text.
@@ -15,12 +15,14 @@ pub struct Statement {
 
 /// The lists of all store files.
 const FILES: &[&[Statement]] = &[
+    call_records::STATEMENTS,
     calls::STATEMENTS,
     conversations::STATEMENTS,
     idempotency::STATEMENTS,
     ids::STATEMENTS,
     keys::STATEMENTS,
     messages::STATEMENTS,
+    meta::STATEMENTS,
     organizations::STATEMENTS,
     people::STATEMENTS,
     relay::STATEMENTS,

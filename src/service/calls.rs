@@ -1,0 +1,584 @@
+//! Ringing, answering, being in a call (contract: REALTIME section 5). REST and rpc run the same functions.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ice::{self, GssInfo, IceServer},
+    messages::actor_of,
+    reachability::Reachability,
+    sessions::{Sessions, StreamPosition, within_token},
+};
+use crate::{
+    base::{
+        clock::{Clock, Timestamp},
+        random::Random,
+    },
+    config,
+    domain::{
+        caller::Caller,
+        codes::Code,
+        error::{Error, Result},
+        ids::{CallId, ConversationId, PersonId, RingId, SessionId},
+        machine::{
+            call::{Fact, Input, State},
+            ring::{Callee, DeclineReason, Reach, Who},
+        },
+        once::Once,
+        permission::Permissions,
+    },
+    live::call_session::{CallSession, Request, Sessions as LiveSessions},
+    store::{
+        Db, calls,
+        sessions::{self as rows, PersonRow},
+    },
+};
+
+/// Longest text that goes with a declined ring, in characters.
+const MESSAGE_LIMIT: usize = 255;
+
+/// One request of a ring.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rung {
+    /// The request's id.
+    pub request_id: RingId,
+    /// Who is rung.
+    pub user_id: PersonId,
+    /// `ringing`, `busy` or `unreachable`.
+    pub state: Reached,
+}
+
+/// Whether somebody could be rung.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reached {
+    /// The person's devices ring.
+    Ringing,
+    /// The person is in another call.
+    Busy,
+    /// The person has neither a live connection nor a push device.
+    Unreachable,
+}
+
+/// Somebody in a call.
+#[derive(Clone, Debug, Serialize)]
+pub struct Present {
+    /// Who.
+    pub user_id: PersonId,
+    /// The name that others see.
+    pub name: String,
+    /// Since when.
+    pub joined_at: Timestamp,
+}
+
+/// A call that the caller is in now. What an idempotency key remembers of it are numbers only.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Entered {
+    /// The call.
+    pub call_id: CallId,
+    /// Its session.
+    pub session_id: SessionId,
+    /// The face that is in it.
+    pub user_id: PersonId,
+    /// Everything else as of that moment.
+    #[serde(skip)]
+    scene: Scene,
+}
+
+/// The call as it was when somebody entered.
+#[derive(Debug, Default)]
+struct Scene {
+    started: bool,
+    owner: PersonId,
+    participants: Vec<Present>,
+    /// Whoever came in by this very request.
+    arrived: Vec<Who>,
+}
+
+/// Reply of `call.join`.
+#[derive(Debug, Serialize)]
+pub struct JoinReply {
+    /// The call.
+    pub call_id: CallId,
+    /// Its session.
+    pub session_id: SessionId,
+    /// False while the caller waits for a second person.
+    pub started: bool,
+    /// Who decides.
+    pub owner_id: PersonId,
+    /// Who is in it.
+    pub participants: Vec<Present>,
+    /// The caller's session token.
+    pub token: String,
+    /// For `RTCPeerConnection`.
+    pub ice_servers: Vec<IceServer>,
+    /// How media travels.
+    pub media: Media,
+    /// Where to subscribe to the session's stream from.
+    pub stream: StreamPosition,
+}
+
+/// How media travels.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Media {
+    /// `p2p`: peers connect to each other, signalled by `call.signal`.
+    pub kind: &'static str,
+}
+
+/// A ring that rings for the caller now: `data.rings[]` of the connect reply.
+#[derive(Debug, Serialize)]
+pub struct Incoming {
+    /// The request's id.
+    pub request_id: RingId,
+    /// The session it rings for.
+    pub session_id: SessionId,
+    /// The help thread of the session.
+    pub workbox_id: Option<ConversationId>,
+    /// Who rings.
+    pub from: PersonView,
+    /// Which face of the caller is rung.
+    pub to: PersonView,
+    /// With video.
+    pub video: bool,
+    /// When it runs out.
+    pub expires_at: Timestamp,
+}
+
+/// A person by number and name.
+#[derive(Debug, Serialize)]
+pub struct PersonView {
+    /// The number.
+    pub id: PersonId,
+    /// The name that others see.
+    pub name: String,
+}
+
+/// The call that the caller is in: `data.active_call` of the connect reply.
+#[derive(Debug, Serialize)]
+pub struct ActiveCall {
+    /// The call.
+    pub call_id: CallId,
+    /// Its session.
+    pub session_id: SessionId,
+}
+
+/// What [`Calls`] is built from.
+pub struct Parts {
+    /// The database.
+    pub db: Db,
+    /// Time.
+    pub clock: Clock,
+    /// Randomness.
+    pub random: Random,
+    /// The actors.
+    pub live: LiveSessions,
+    /// Sessions and their tokens.
+    pub sessions: Sessions,
+    /// Who can be rung.
+    pub reachability: Reachability,
+    /// Timers, media servers.
+    pub config: config::Calls,
+    /// `http.public_url`, without a slash at the end.
+    pub public_url: String,
+    /// How long an idempotency key counts.
+    pub keep: Duration,
+}
+
+/// Rings and calls. Cheap to clone.
+#[derive(Clone)]
+pub struct Calls(Arc<Parts>);
+
+impl Calls {
+    /// The service.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Rings `users`, or all other members of the session. `leased`: the caller asks over a connection that the server
+    /// watches, so the rings end when it is lost.
+    pub async fn ring(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        users: Option<&[PersonId]>,
+        leased: bool,
+        video: bool,
+        once: &Once,
+    ) -> Result<Vec<Rung>> {
+        if let Some(rung) = once.replayed()? {
+            return Ok(rung);
+        }
+        let by = self.talker(caller)?;
+        self.0.sessions.visible(caller, session).await?;
+        let members = rows::members(&self.0.db, session).await?;
+        let people: Vec<PersonRow> = members.into_iter().map(|member| member.person).collect();
+        let wanted = |person: &&PersonRow| {
+            person.id != by.person && users.is_none_or(|users| users.contains(&person.id))
+        };
+        let called: Vec<&PersonRow> = people.iter().filter(wanted).collect();
+        if users.is_some_and(|users| users.iter().any(|id| people.iter().all(|person| person.id != *id))) {
+            return Err(Error::not_found("user"));
+        }
+        let callees = self.callees(session, &called).await?;
+        let ids: Vec<PersonId> = callees.iter().map(|callee| callee.who.person).collect();
+        let input = Input::Ring { by, leased, callees, video, invite: false };
+        let request = self.request(caller, input, once).with_people(people);
+        let reply = move |session: &CallSession, facts: &[Fact]| rung(&session.state, by.person, &ids, facts);
+        self.0.live.decide(session, request, reply).await
+    }
+
+    /// Rings people into the running call `call`; they become members of the session.
+    pub async fn invite(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        call: &CallId,
+        people: &[PersonId],
+        once: &Once,
+    ) -> Result<Vec<Rung>> {
+        if let Some(rung) = once.replayed()? {
+            return Ok(rung);
+        }
+        let by = self.talker(caller)?;
+        self.0.sessions.visible(caller, session).await?;
+        let wanted = call.clone();
+        let members = self
+            .0
+            .live
+            .look(session, move |live| {
+                let call = live.state.call.as_ref().filter(|call| call.id == wanted)?;
+                call.participants.contains_key(&by.person).then(|| live.state.members.len())
+            })
+            .await?
+            .ok_or_else(not_running)?;
+        let people: BTreeSet<PersonId> = people.iter().copied().collect();
+        if members + people.len() > self.0.config.max_members {
+            return Err(Error::invalid(format!(
+                "a session holds at most {} people",
+                self.0.config.max_members
+            )));
+        }
+        let records = self.0.sessions.callable(caller, &people).await?;
+        let callees = self.callees(session, &records.iter().collect::<Vec<_>>()).await?;
+        let ids: Vec<PersonId> = people.into_iter().collect();
+        let input = Input::Ring { by, leased: false, callees, video: true, invite: true };
+        let request = self.request(caller, input, once).with_people(records);
+        let reply = move |session: &CallSession, facts: &[Fact]| rung(&session.state, by.person, &ids, facts);
+        self.0.live.decide(session, request, reply).await
+    }
+
+    /// Answers a ring: the caller is in the call from now on, with a lease to connect within.
+    pub async fn accept(&self, caller: &Caller, ring: RingId, once: &Once) -> Result<Entered> {
+        if let Some(entered) = once.replayed()? {
+            return Ok(entered);
+        }
+        let by = self.talker(caller)?;
+        let session = self.ring_for(caller, by, ring).await?;
+        let input = Input::Accept { by, ring, fresh: CallId::from_uuid(self.0.random.uuid()) };
+        self.enter(session, by.login, self.request(caller, input, once)).await
+    }
+
+    /// Turns a ring down; gives its session.
+    pub async fn decline(
+        &self,
+        caller: &Caller,
+        ring: RingId,
+        reason: DeclineReason,
+        message: Option<String>,
+        once: &Once,
+    ) -> Result<()> {
+        if once.replayed::<()>()?.is_some() {
+            return Ok(());
+        }
+        if message.as_ref().is_some_and(|message| message.chars().count() > MESSAGE_LIMIT) {
+            return Err(Error::invalid(format!("message: at most {MESSAGE_LIMIT} characters")));
+        }
+        let by = self.talker(caller)?;
+        let session = self.ring_for(caller, by, ring).await?;
+        let input = Input::Decline { by, ring, reason, message };
+        self.0.live.decide(session, self.request(caller, input, once), |_, _| ()).await
+    }
+
+    /// Takes one ring of the caller back.
+    pub async fn cancel(&self, caller: &Caller, ring: RingId, once: &Once) -> Result<()> {
+        if once.replayed::<()>()?.is_some() {
+            return Ok(());
+        }
+        let by = self.talker(caller)?;
+        let row = calls::find_ring(&self.0.db, ring).await?.filter(|row| row.from_id == by.person);
+        let session = row.ok_or_else(ring_over)?.session_id;
+        within_token(caller, session)?;
+        let input = Input::Cancel { by: by.person, ring: Some(ring) };
+        self.0.live.decide(session, self.request(caller, input, once), |_, _| ()).await
+    }
+
+    /// Takes all rings of the caller in a session back; fine when there is none.
+    pub async fn cancel_all(&self, caller: &Caller, session: SessionId) -> Result<()> {
+        let by = self.talker(caller)?;
+        self.0.sessions.visible(caller, session).await?;
+        let input = Input::Cancel { by: by.person, ring: None };
+        self.0.live.decide(session, self.request(caller, input, &Once::none()), |_, _| ()).await
+    }
+
+    /// Enters the session's call, waits for one, or takes the place up again. The lease is the asking connection's to
+    /// renew.
+    pub async fn join(&self, caller: &Caller, session: SessionId) -> Result<JoinReply> {
+        let by = self.talker(caller)?;
+        let row = self.0.sessions.visible(caller, session).await?;
+        let stream = self.0.sessions.position(&row).await?;
+        let input = Input::Join { by, fresh: CallId::from_uuid(self.0.random.uuid()) };
+        let request = self.request(caller, input, &Once::none());
+        let Entered { call_id, session_id, scene, .. } = self.enter(session, by.login, request).await?;
+        Ok(JoinReply {
+            call_id,
+            session_id,
+            started: scene.started,
+            owner_id: scene.owner,
+            participants: scene.participants,
+            token: self.0.sessions.token(caller, session).await?,
+            ice_servers: ice::servers(&self.0.config, &caller.label(), self.0.clock.now()),
+            media: Media { kind: "p2p" },
+            stream,
+        })
+    }
+
+    /// Leaves a call.
+    pub async fn leave(&self, caller: &Caller, call: &CallId) -> Result<()> {
+        self.on_call(caller, call, |by, call| Input::Leave { by, call }).await
+    }
+
+    /// Ends a call for all.
+    pub async fn end(&self, caller: &Caller, call: &CallId) -> Result<()> {
+        self.on_call(caller, call, |by, call| Input::End { by, call }).await
+    }
+
+    /// Puts somebody out of a call; coming back takes an invitation.
+    pub async fn remove(&self, caller: &Caller, call: &CallId, person: PersonId) -> Result<()> {
+        self.on_call(caller, call, |by, call| Input::Remove { by, call, person }).await
+    }
+
+    /// Makes somebody else the owner of a call.
+    pub async fn transfer_owner(&self, caller: &Caller, call: &CallId, to: PersonId) -> Result<()> {
+        self.on_call(caller, call, |by, call| Input::TransferOwner { by, call, to }).await
+    }
+
+    /// Begins a recording.
+    pub async fn start_recording(&self, caller: &Caller, call: &CallId) -> Result<()> {
+        let recording = self.0.random.uuid();
+        self.on_call(caller, call, |by, call| Input::StartRecording { by, call, recording }).await
+    }
+
+    /// Ends the recording.
+    pub async fn stop_recording(&self, caller: &Caller, call: &CallId) -> Result<()> {
+        self.on_call(caller, call, |by, call| Input::StopRecording { by, call }).await
+    }
+
+    /// The session in whose call both the caller and `to` are: where a ~`signal` between them passes.
+    pub async fn signal_route(&self, caller: &Caller, call: &CallId, to: PersonId) -> Result<SessionId> {
+        let by = self.talker(caller)?;
+        let session = self.session_of(caller, call).await?;
+        let wanted = call.clone();
+        let both = self
+            .0
+            .live
+            .look(session, move |live| {
+                live.state.call.as_ref().is_some_and(|call| {
+                    call.id == wanted
+                        && call.participants.contains_key(&by.person)
+                        && call.participants.contains_key(&to)
+                })
+            })
+            .await?;
+        if both { Ok(session) } else { Err(not_running()) }
+    }
+
+    /// A frame of a connection that attends the session arrived: renews the person's lease. False when the person is
+    /// neither in the call nor ringing, so that the connection need not report frames any more.
+    pub async fn renew(&self, session: SessionId, person: PersonId) -> Result<bool> {
+        self.0.live.renew(session, person).await
+    }
+
+    /// Where media servers and the socket are, with the caller's own session token.
+    pub async fn auth(&self, caller: &Caller, session: SessionId) -> Result<GssInfo> {
+        let token = self.0.sessions.token(caller, session).await?;
+        Ok(GssInfo::new(&self.0.public_url, token))
+    }
+
+    /// As [`Calls::auth`] for the face that a ring was for, whichever face of that person answered.
+    pub async fn auth_as(&self, caller: &Caller, session: SessionId, face: PersonId) -> Result<GssInfo> {
+        self.auth(&Caller { person: Some(face), ..caller.clone() }, session).await
+    }
+
+    /// What rings for the caller, by any face.
+    pub async fn incoming(&self, caller: &Caller) -> Result<Vec<Incoming>> {
+        let Some(login) = caller.login else { return Ok(Vec::new()) };
+        let rings = calls::open_rings_to(&self.0.db, login).await?;
+        if rings.is_empty() {
+            return Ok(Vec::new());
+        }
+        let people = rings.iter().flat_map(|ring| [ring.from_id, ring.to_id]).collect::<BTreeSet<_>>();
+        let people = rows::people(&self.0.db, people).await?;
+        let threads: HashMap<SessionId, Option<ConversationId>> =
+            rows::threads(&self.0.db, rings.iter().map(|ring| ring.session_id)).await?.into_iter().collect();
+        let view = |id: PersonId| {
+            let name = people.iter().find(|person| person.id == id).map(|person| person.name().to_owned());
+            PersonView { id, name: name.unwrap_or_default() }
+        };
+        Ok(rings
+            .into_iter()
+            .map(|ring| Incoming {
+                request_id: ring.id,
+                session_id: ring.session_id,
+                workbox_id: threads.get(&ring.session_id).copied().flatten(),
+                from: view(ring.from_id),
+                to: view(ring.to_id),
+                video: ring.video,
+                expires_at: ring.expires_at,
+            })
+            .collect())
+    }
+
+    /// The call that the caller is in, by any face.
+    pub async fn active(&self, caller: &Caller) -> Result<Option<ActiveCall>> {
+        let Some(login) = caller.login else { return Ok(None) };
+        let Some(call_id) = calls::present_call(&self.0.db, login).await? else { return Ok(None) };
+        let session = calls::session_of(&self.0.db, &call_id).await?;
+        Ok(session.map(|session_id| ActiveCall { call_id, session_id }))
+    }
+
+    fn talker(&self, caller: &Caller) -> Result<Who> {
+        caller.require(Permissions::CALL)?;
+        let person = caller.person()?;
+        Ok(Who { person, login: caller.login.unwrap_or(person) })
+    }
+
+    fn request(&self, caller: &Caller, input: Input, once: &Once) -> Request {
+        let keep_since = self.0.clock.now().minus(self.0.keep);
+        Request::new(input, Some(actor_of(caller))).once(once, keep_since)
+    }
+
+    /// Who of `people` can be rung: in no other call, and within reach.
+    async fn callees(&self, session: SessionId, people: &[&PersonRow]) -> Result<Vec<Callee>> {
+        let here = calls::open_call(&self.0.db, session).await?.map(|call| call.id);
+        let elsewhere: BTreeSet<PersonId> =
+            calls::present(&self.0.db, people.iter().map(|person| person.login_id))
+                .await?
+                .into_iter()
+                .filter(|(_, call)| here.as_ref() != Some(call))
+                .map(|(login, _)| login)
+                .collect();
+        let reachable = self.0.reachability.among(people.iter().map(|person| person.login_id)).await?;
+        let now = self.0.clock.now();
+        let callees = people.iter().map(|person| Callee {
+            who: Who { person: person.id, login: person.login_id },
+            ring: RingId(self.0.random.uuid_v7(now)),
+            reach: if elsewhere.contains(&person.login_id) {
+                Reach::Busy
+            } else if person.active && !person.removed && reachable.contains(&person.login_id) {
+                Reach::Free
+            } else {
+                Reach::Unreachable
+            },
+        });
+        Ok(callees.collect())
+    }
+
+    /// The session of a ring that is for this human being; other people's rings look as if they were over.
+    async fn ring_for(&self, caller: &Caller, by: Who, ring: RingId) -> Result<SessionId> {
+        let row = calls::find_ring(&self.0.db, ring).await?.filter(|row| row.to_login_id == by.login);
+        let session = row.ok_or_else(ring_over)?.session_id;
+        within_token(caller, session)?;
+        Ok(session)
+    }
+
+    async fn session_of(&self, caller: &Caller, call: &CallId) -> Result<SessionId> {
+        let session = calls::session_of(&self.0.db, call).await?.ok_or_else(not_running)?;
+        within_token(caller, session)?;
+        Ok(session)
+    }
+
+    async fn on_call(
+        &self,
+        caller: &Caller,
+        call: &CallId,
+        input: impl FnOnce(PersonId, CallId) -> Input,
+    ) -> Result<()> {
+        let by = self.talker(caller)?;
+        let session = self.session_of(caller, call).await?;
+        let request = self.request(caller, input(by.person, call.clone()), &Once::none());
+        self.0.live.decide(session, request, |_, _| ()).await
+    }
+
+    /// Feeds an input that puts people into the call of `session`; what they ring elsewhere ends with it.
+    async fn enter(&self, session: SessionId, login: PersonId, request: Request) -> Result<Entered> {
+        let reply = move |session: &CallSession, facts: &[Fact]| entered(session, login, facts);
+        let entered = self.0.live.decide(session, request, reply).await?.ok_or_else(not_running)?;
+        for who in &entered.scene.arrived {
+            for other in calls::sessions_ringing_from(&self.0.db, who.person).await? {
+                if other == session {
+                    continue;
+                }
+                let cancel = Request::new(Input::Cancel { by: who.person, ring: None }, None);
+                if let Err(error) = self.0.live.decide(other, cancel, |_, _| ()).await {
+                    tracing::warn!(session.id = %other, %error, "rings of a person now in a call go on");
+                }
+            }
+        }
+        Ok(entered)
+    }
+}
+
+/// What became of the rings to `callees`: begun, refused, or open from before.
+fn rung(state: &State, by: PersonId, callees: &[PersonId], facts: &[Fact]) -> Vec<Rung> {
+    let of = |callee: PersonId| {
+        let fresh = facts.iter().find_map(|fact| match fact {
+            Fact::RingStarted(ring) if ring.to.person == callee => Some((ring.id, Reached::Ringing)),
+            Fact::RingRefused { ring, reach } if ring.to.person == callee => {
+                let busy = *reach == Reach::Busy;
+                Some((ring.id, if busy { Reached::Busy } else { Reached::Unreachable }))
+            }
+            _ => None,
+        });
+        let open = || state.open_ring(by, callee).map(|ring| (ring.id, Reached::Ringing));
+        fresh.or_else(open).map(|(request_id, state)| Rung { request_id, user_id: callee, state })
+    };
+    callees.iter().filter_map(|callee| of(*callee)).collect()
+}
+
+fn entered(session: &CallSession, login: PersonId, facts: &[Fact]) -> Option<Entered> {
+    let call = session.state.call.as_ref()?;
+    let (face, _) = call.participants.iter().find(|(_, participant)| participant.login == login)?;
+    let participants = call.participants.iter().map(|(person, participant)| Present {
+        user_id: *person,
+        name: session.people.get(person).map(|person| person.name().to_owned()).unwrap_or_default(),
+        joined_at: participant.joined_at,
+    });
+    let arrived = facts.iter().filter_map(|fact| match fact {
+        Fact::Joined { who, .. } => Some(*who),
+        _ => None,
+    });
+    Some(Entered {
+        call_id: call.id.clone(),
+        session_id: session.id,
+        user_id: *face,
+        scene: Scene {
+            started: call.started_at.is_some(),
+            owner: call.owner,
+            participants: participants.collect(),
+            arrived: arrived.collect(),
+        },
+    })
+}
+
+fn ring_over() -> Error {
+    Error::new(Code::RingNotActive, "the ring was answered, cancelled or ran out before")
+}
+
+fn not_running() -> Error {
+    Error::new(Code::CallNotActive, "no such call is running with these people")
+}
