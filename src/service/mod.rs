@@ -1,6 +1,11 @@
 //! Use cases: what REST, rpc and jobs share. Every state change has its home here.
 
 pub mod messages;
+pub mod passwords;
+pub mod rate_limit;
+pub mod sign_in;
+pub mod signing_keys;
+pub mod tokens;
 pub mod views;
 
 /// All use cases; one per server, shared by every request.
