@@ -8,6 +8,7 @@ pub mod passwords;
 pub mod rate_limit;
 pub mod reachability;
 pub mod sessions;
+pub mod sign_in;
 pub mod signing_keys;
 pub mod tokens;
 pub mod views;
