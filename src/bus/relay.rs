@@ -19,6 +19,7 @@ use super::{
 use crate::{
     base::{clock::Clock, metrics::RelayMetrics, tasks::Tasks},
     domain::{event::StreamKind, ids::StreamId},
+    journal::{AfterCommit, CommittedEvent},
     store::{
         Db, Dialect, StoreError,
         relay::{self as log, LogRow},
@@ -49,6 +50,12 @@ impl Wake {
     /// Something was committed. Never blocks; any number of calls before the relay looks count as one.
     pub fn wake(&self) {
         self.0.notify_one();
+    }
+}
+
+impl AfterCommit for Wake {
+    fn committed(&self, _: &[CommittedEvent]) {
+        self.wake();
     }
 }
 
@@ -216,7 +223,7 @@ impl Relay {
         Ok(())
     }
 
-    async fn measure(&self) -> Result<(), StoreError> {
+    async fn measure(&mut self) -> Result<(), StoreError> {
         let (head, next) = log::behind(&self.db, self.progress.read_through()).await?;
         let waiting = i64::try_from(self.progress.outstanding()).unwrap_or(i64::MAX);
         self.metrics.lag_rows.set(waiting + head - self.progress.read_through());
