@@ -23,14 +23,16 @@ statements! {
 /// The statements that record an outcome, to go into the commit that makes the effect; none without a key. `outcome`
 /// is small: numbers and identifiers that the reply is rendered from, never content, tokens or links. What stands there
 /// from before `keep_since` counts no more and is removed first.
-pub fn rows<T: serde::Serialize>(once: &Once, outcome: &T, now: Timestamp, keep_since: Timestamp) -> Vec<Stmt> {
+pub fn rows<T: serde::Serialize>(
+    once: &Once,
+    outcome: &T,
+    now: Timestamp,
+    keep_since: Timestamp,
+) -> Vec<Stmt> {
     let Some((scope, hash)) = once.record() else { return Vec::new() };
     // Outcomes are plain structs with string keys: serialisation cannot fail.
     let outcome = serde_json::to_string(outcome).unwrap_or_default();
-    vec![
-        in_scope(FORGET, scope).bind(keep_since),
-        in_scope(RECORD, scope).bind(hash).bind(outcome).bind(now),
-    ]
+    vec![in_scope(FORGET, scope).bind(keep_since), in_scope(RECORD, scope).bind(hash).bind(outcome).bind(now)]
 }
 
 /// Request hash and outcome of the first use since `keep_since`.

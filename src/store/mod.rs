@@ -13,6 +13,7 @@
 //! lower-cased column; PostgreSQL refuses U+0000 in texts; a `$1` of a bare `select $1` needs a cast.
 
 pub mod conversations;
+pub mod attachments;
 pub mod calls;
 mod db;
 mod dialect;
@@ -21,6 +22,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod messages;
 mod migrate;
+pub mod notices;
 mod options;
 pub mod relay;
 pub(crate) mod statements;

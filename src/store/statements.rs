@@ -1,7 +1,7 @@
 //! Every statement text of the store by name, so that tests can prepare and explain each on both engines.
 
 use super::{
-    Dialects, calls, conversations, idempotency, ids, keys, messages, organizations, people, relay, sessions, tokens,
+    Dialects, attachments, calls, conversations, idempotency, ids, keys, messages, notices, organizations, people, relay, sessions, tokens,
 };
 
 /// A named text.
@@ -22,6 +22,7 @@ const FILES: &[&[Statement]] = &[
     ids::STATEMENTS,
     keys::STATEMENTS,
     messages::STATEMENTS,
+    notices::STATEMENTS,
     organizations::STATEMENTS,
     people::STATEMENTS,
     relay::STATEMENTS,
