@@ -198,5 +198,5 @@ create table notice (
     created_at bigint not null,
     sent_at bigint
 );
-create index notice_pending on notice (next_attempt_at) where state = 'pending';
+create index notice_pending on notice (channel, next_attempt_at) where state = 'pending';
 create index notice_organization on notice (organization_id, id);

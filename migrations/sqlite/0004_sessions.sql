@@ -119,7 +119,7 @@ create table attachment (
     mime_type text not null,
     size bigint not null,
     sha256 blob not null,
-    path text not null,                -- key in the file store; '' once deleted
+    path text not null,                -- key in the file store; '' once its file is gone
     thumbnail_path text,
     status text not null,              -- ready deleted
     occurred_at bigint not null,
@@ -129,3 +129,4 @@ create table attachment (
 create unique index attachment_uuid on attachment (uuid);
 create index attachment_call on attachment (call_id, id) where call_id is not null;
 create index attachment_conversation on attachment (conversation_id, id) where conversation_id is not null;
+create index attachment_unremoved on attachment (id) where deleted_at is not null and path <> '';

@@ -1,4 +1,7 @@
-//! What a file is: its declared type, checked against its first bytes.
+//! What a file is: its name, and its declared type, checked against its first bytes.
+
+/// Longest stored file name in characters.
+pub const MAX_NAME: usize = 255;
 
 /// A declared type that the content contradicts, or that is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +66,22 @@ pub fn check(mime: &str, head: &[u8]) -> Result<(), TypeError> {
     Ok(())
 }
 
+/// A name without folders, control characters and direction marks, of at most [`MAX_NAME`] characters; `None` when
+/// nothing is left.
+pub fn clean_name(name: &str) -> Option<String> {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let cleaned: String = last
+        .chars()
+        .filter(|c| {
+            !c.is_control()
+                && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        })
+        .take(MAX_NAME)
+        .collect();
+    let cleaned = cleaned.trim();
+    (!cleaned.is_empty() && !cleaned.chars().all(|c| c == '.')).then(|| cleaned.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,5 +103,15 @@ mod tests {
         assert!(check("image/png", b"<svg onload=alert(1)>").is_err());
         assert!(check("image/png", b"").is_err());
         assert_eq!(check("text/csv", b"a,b"), Ok(()));
+    }
+
+    #[test]
+    fn names_lose_folders_and_tricks() {
+        assert_eq!(clean_name("../../etc/passwd").as_deref(), Some("passwd"));
+        assert_eq!(clean_name("C:\\Pictures\\a.png").as_deref(), Some("a.png"));
+        assert_eq!(clean_name("in\u{202e}gpj.exe\r\n").as_deref(), Some("ingpj.exe"));
+        assert_eq!(clean_name(" .. "), None);
+        assert_eq!(clean_name("\u{7}"), None);
+        assert_eq!(clean_name(&"é".repeat(300)).map(|n| n.chars().count()), Some(MAX_NAME));
     }
 }

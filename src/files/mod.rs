@@ -5,11 +5,13 @@
 //! durable. Knows nothing of attachments or rights: `service::attachments` decides who may read what.
 
 pub mod content;
-pub mod disposition;
 pub mod signed_url;
 pub mod thumbnail;
 
-use std::{ops::Range, path::Path as FsPath, sync::Arc};
+pub use signed_url::UrlSigner;
+pub use thumbnail::Thumbnailer;
+
+use std::{io, ops::Range, path::Path as FsPath, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _, stream::BoxStream};
@@ -20,7 +22,11 @@ use object_store::{
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 
-use crate::{base::tls, config, domain::error::Error};
+use crate::{
+    base::{master_key::MasterKey, tls},
+    config,
+    domain::{codes::Code, error::Error},
+};
 
 /// How much of a file's beginning is kept to recognise its type.
 pub const HEAD_BYTES: usize = 512;
@@ -42,15 +48,12 @@ pub enum FileError {
         /// The limit that was passed.
         limit: u64,
     },
-    /// The sender stopped or broke the stream.
+    /// The content could not be received; the error is the sender's to know.
     #[error("the upload broke off: {0}")]
-    Incomplete(String),
+    Incomplete(Error),
     /// No such file.
     #[error("no such file")]
     NotFound,
-    /// The range lies outside the file.
-    #[error("the range lies outside the file")]
-    Range,
     /// The store failed.
     #[error(transparent)]
     Store(object_store::Error),
@@ -67,12 +70,10 @@ impl From<object_store::Error> for FileError {
 
 impl From<FileError> for Error {
     fn from(error: FileError) -> Self {
-        use crate::domain::codes::Code;
         match error {
             FileError::TooLarge { .. } => Self::new(Code::TooLarge, error.to_string()),
-            FileError::Incomplete(_) => Self::new(Code::Generic, error.to_string()),
+            FileError::Incomplete(error) => error,
             FileError::NotFound => Self::not_found("file"),
-            FileError::Range => Self::invalid(error.to_string()),
             FileError::Configuration(_) | FileError::Store(_) => Self::unavailable(error),
         }
     }
@@ -89,23 +90,34 @@ pub struct Stored {
     pub head: Bytes,
 }
 
-/// A file on its way out.
-pub struct Content {
-    /// The bytes of `range`.
-    pub stream: BoxStream<'static, Result<Bytes, FileError>>,
-    /// Which bytes of the file these are.
-    pub range: Range<u64>,
-    /// Size of the whole file.
-    pub size: u64,
+/// All that deals with files: the store, thumbnails, addresses, and the limits of uploads. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// Where they are.
+    pub store: FileStore,
+    /// Small pictures of images.
+    pub thumbnails: Thumbnailer,
+    /// Signed addresses.
+    pub urls: UrlSigner,
+    /// Limits.
+    pub config: Arc<config::Files>,
 }
 
-/// A part of a file that a reader asks for, as in a `Range` header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// From the first to the last byte, both included; no last = to the end.
-    From(u64, Option<u64>),
-    /// The last bytes.
-    Last(u64),
+impl Files {
+    /// Opens the store of the configuration. `public_url` is how clients reach the server (`Http::public_url`).
+    pub fn open(
+        config: &config::Files,
+        master: &MasterKey,
+        public_url: &str,
+        runtime: &Handle,
+    ) -> Result<Self, FileError> {
+        Ok(Self {
+            store: FileStore::open(config, runtime.clone())?,
+            thumbnails: Thumbnailer::new(config.into(), runtime.clone()),
+            urls: UrlSigner::new(master, public_url, config.url_ttl_seconds),
+            config: Arc::new(config.clone()),
+        })
+    }
 }
 
 /// The store. Cheap to clone.
@@ -167,10 +179,9 @@ impl FileStore {
 
     /// Writes `content` to `path`, at most `limit` bytes. Small files travel in one request, larger ones in parts, one
     /// part in flight, so that a slow store slows the sender down.
-    pub async fn put<S, E>(&self, path: &str, content: S, limit: u64) -> Result<Stored, FileError>
+    pub async fn put<S>(&self, path: &str, content: S, limit: u64) -> Result<Stored, FileError>
     where
-        S: Stream<Item = Result<Bytes, E>> + Send,
-        E: std::fmt::Display,
+        S: Stream<Item = Result<Bytes, Error>> + Send,
     {
         let location = Path::from(path);
         let mut content = std::pin::pin!(content);
@@ -178,7 +189,7 @@ impl FileStore {
         let mut buffer = BytesMut::new();
         let mut parts: Option<Unfinished> = None;
         while let Some(chunk) = content.next().await {
-            let mut chunk = chunk.map_err(|error| FileError::Incomplete(error.to_string()))?;
+            let mut chunk = chunk.map_err(FileError::Incomplete)?;
             tally.count(&chunk)?;
             while !chunk.is_empty() {
                 let room = self.part_bytes - buffer.len();
@@ -219,30 +230,20 @@ impl FileStore {
         upload.part(part).await
     }
 
-    /// Opens `path`, whole or the asked part of it.
-    pub async fn get(&self, path: &str, part: Option<Part>) -> Result<Content, FileError> {
-        let location = Path::from(path);
-        let range = match part {
-            None => None,
-            Some(part) => Some(self.resolve(&location, part).await?),
-        };
+    /// Opens `path`, whole or the bytes of `range`, which must not be empty. The stream fails where the store does.
+    pub async fn get(
+        &self,
+        path: &str,
+        range: Option<Range<u64>>,
+    ) -> Result<BoxStream<'static, io::Result<Bytes>>, FileError> {
         let options = GetOptions::new().with_range(range.map(GetRange::Bounded));
-        let result = self.inner.get_opts(&location, options).await?;
-        let (range, size) = (result.range.clone(), result.meta.size);
-        Ok(Content {
-            stream: result.into_stream().map(|chunk| chunk.map_err(FileError::from)).boxed(),
-            range,
-            size,
-        })
+        let result = self.inner.get_opts(&Path::from(path), options).await?;
+        Ok(result.into_stream().map(|chunk| chunk.map_err(io::Error::other)).boxed())
     }
 
-    async fn resolve(&self, location: &Path, part: Part) -> Result<Range<u64>, FileError> {
-        let size = self.inner.head(location).await?.size;
-        let range = match part {
-            Part::From(first, last) => first..last.map_or(size, |last| last.saturating_add(1).min(size)),
-            Part::Last(count) => size.saturating_sub(count)..size,
-        };
-        if range.is_empty() { Err(FileError::Range) } else { Ok(range) }
+    /// Bytes of a file.
+    pub async fn size(&self, path: &str) -> Result<u64, FileError> {
+        Ok(self.inner.head(&Path::from(path)).await?.size)
     }
 
     /// Reads a whole file of at most `limit` bytes.
@@ -254,12 +255,58 @@ impl FileStore {
         Ok(result.bytes().await?)
     }
 
+    /// Removes files in the background; for those that nothing refers to.
+    pub fn discard(&self, paths: Vec<String>) {
+        if paths.is_empty() {
+            return;
+        }
+        let store = self.clone();
+        self.runtime.spawn(async move {
+            for path in paths {
+                if let Err(error) = store.delete(&path).await {
+                    tracing::warn!(%error, file.path = path, "a file that nothing refers to could not be removed");
+                }
+            }
+        });
+    }
+
     /// Removes a file; one that is gone already is fine.
     pub async fn delete(&self, path: &str) -> Result<(), FileError> {
         match self.inner.delete(&Path::from(path)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// Files that were written for something which is not decided yet: they go again when this is dropped before
+/// [`Undecided::keep`].
+#[derive(Debug)]
+pub struct Undecided {
+    store: FileStore,
+    paths: Vec<String>,
+}
+
+impl Undecided {
+    /// Nothing yet.
+    pub fn new(store: &FileStore) -> Self {
+        Self { store: store.clone(), paths: Vec::new() }
+    }
+
+    /// `path` belongs to it.
+    pub fn add(&mut self, path: &str) {
+        self.paths.push(path.to_owned());
+    }
+
+    /// The files stay. Gives their paths, for [`FileStore::discard`] should they have to go after all.
+    pub fn keep(mut self) -> Vec<String> {
+        std::mem::take(&mut self.paths)
+    }
+}
+
+impl Drop for Undecided {
+    fn drop(&mut self) {
+        self.store.discard(std::mem::take(&mut self.paths));
     }
 }
 

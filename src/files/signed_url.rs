@@ -13,7 +13,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 
 use crate::{
-    base::{clock::Timestamp, master_key::MasterKey},
+    base::{clock::Timestamp, seal::MasterKey},
     domain::ids::OrgId,
 };
 

@@ -17,9 +17,7 @@ fn open(url: &str) -> Result<FileStore, FileError> {
     FileStore::open(&config, Handle::current())
 }
 
-fn chunks(
-    chunks: Vec<Result<Vec<u8>, &'static str>>,
-) -> impl Stream<Item = Result<Bytes, &'static str>> + Send {
+fn chunks(chunks: Vec<Result<Vec<u8>, Error>>) -> impl Stream<Item = Result<Bytes, Error>> + Send {
     stream::iter(chunks.into_iter().map(|chunk| chunk.map(Bytes::from)))
 }
 
@@ -32,8 +30,8 @@ fn files_in(folder: &FsPath) -> Vec<PathBuf> {
     found
 }
 
-async fn whole(content: Content) -> Vec<u8> {
-    content.stream.map(|chunk| chunk.unwrap().to_vec()).concat().await
+async fn whole(content: BoxStream<'static, io::Result<Bytes>>) -> Vec<u8> {
+    content.map(|chunk| chunk.unwrap().to_vec()).concat().await
 }
 
 #[tokio::test]
@@ -56,7 +54,8 @@ async fn a_failed_upload_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
     let part = vec![7; LOCAL_PART_BYTES];
-    let broken = chunks(vec![Ok(part.clone()), Ok(part.clone()), Err("connection reset")]);
+    let broken =
+        chunks(vec![Ok(part.clone()), Ok(part.clone()), Err(Error::invalid("body: ended too early"))]);
     assert!(matches!(store.put("1/broken", broken, u64::MAX).await, Err(FileError::Incomplete(_))));
     let large = chunks(vec![Ok(part.clone()), Ok(part.clone()), Ok(part.clone())]);
     assert!(matches!(
@@ -79,20 +78,30 @@ async fn parts_of_a_file_can_be_read() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
     store.put("f", chunks(vec![Ok(b"0123456789".to_vec())]), 10).await.unwrap();
-    for (part, expected, range) in [
-        (Part::From(2, Some(4)), "234", 2..5),
-        (Part::From(7, None), "789", 7..10),
-        (Part::From(7, Some(u64::MAX)), "789", 7..10),
-        (Part::Last(3), "789", 7..10),
-        (Part::Last(30), "0123456789", 0..10),
-    ] {
-        let content = store.get("f", Some(part)).await.unwrap();
-        assert_eq!((content.range.clone(), content.size), (range, 10));
-        assert_eq!(whole(content).await, expected.as_bytes());
+    for (range, expected) in [(2..5, "234"), (7..10, "789"), (0..10, "0123456789")] {
+        assert_eq!(whole(store.get("f", Some(range)).await.unwrap()).await, expected.as_bytes());
     }
-    for outside in [Part::From(10, None), Part::From(5, Some(4)), Part::Last(0)] {
-        assert!(matches!(store.get("f", Some(outside)).await, Err(FileError::Range)), "{outside:?}");
+    assert_eq!(store.size("f").await.unwrap(), 10);
+}
+
+#[tokio::test]
+async fn what_is_not_kept_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    for name in ["kept", "dropped"] {
+        store.put(name, chunks(vec![Ok(vec![1])]), 10).await.unwrap();
+        let mut undecided = Undecided::new(&store);
+        undecided.add(name);
+        if name == "kept" {
+            assert_eq!(undecided.keep(), ["kept"]);
+        }
     }
+    let deadline = Instant::now() + std::time::Duration::from_secs(5);
+    while files_in(folder.path()).len() > 1 {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert!(store.size("kept").await.is_ok());
 }
 
 #[tokio::test]

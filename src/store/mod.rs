@@ -12,6 +12,7 @@
 //! NUMERIC; `any($1)`, `ilike`, `::type`, `now()` do not exist in SQLite; `like` ignores case only there, so search a
 //! lower-cased column; PostgreSQL refuses U+0000 in texts; a `$1` of a bare `select $1` needs a cast.
 
+pub mod attachments;
 pub mod call_records;
 pub mod calls;
 pub mod conversations;
@@ -24,6 +25,7 @@ pub mod ids;
 pub mod keys;
 pub mod messages;
 mod migrate;
+pub mod notices;
 mod options;
 pub mod organizations;
 pub mod people;

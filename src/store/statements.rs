@@ -1,7 +1,7 @@
 //! Every statement text of the store by name, so that tests can prepare and explain each on both engines.
 
 use super::{
-    Dialects, call_records, calls, conversations, idempotency, ids, keys, messages, meta, organizations, people, relay, sessions, streams, tokens,
+    Dialects, attachments, call_records, calls, conversations, idempotency, ids, keys, messages, meta, notices, organizations, people, relay, sessions, streams, tokens,
 };
 
 /// A named text.
@@ -15,6 +15,7 @@ pub struct Statement {
 
 /// The lists of all store files.
 const FILES: &[&[Statement]] = &[
+    attachments::STATEMENTS,
     call_records::STATEMENTS,
     calls::STATEMENTS,
     conversations::STATEMENTS,
@@ -23,6 +24,7 @@ const FILES: &[&[Statement]] = &[
     keys::STATEMENTS,
     messages::STATEMENTS,
     meta::STATEMENTS,
+    notices::STATEMENTS,
     organizations::STATEMENTS,
     people::STATEMENTS,
     relay::STATEMENTS,

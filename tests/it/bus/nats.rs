@@ -20,7 +20,7 @@ use switchboard::{
 
 use super::{Log, stop, until};
 use crate::harness::{
-    db::{TestDb, on_both},
+    db::on_both,
     nats::NatsServer,
 };
 

@@ -10,7 +10,7 @@ use switchboard::{
 use tokio::sync::broadcast::Receiver;
 
 use super::{Log, stop, until};
-use crate::harness::db::{TestDb, on_both};
+use crate::harness::db::on_both;
 
 /// Everything that arrived so far, per stream, as offsets.
 fn offsets(arrived: &mut Receiver<Message>, into: &mut HashMap<String, Vec<i64>>) {

@@ -1,0 +1,659 @@
+//! Attachments of calls and help threads: upload, list, download, delete.
+//!
+//! Promises: an upload that fails leaves neither row nor file; an attachment that is answered is stored and checked
+//! (size, checksum, type). What is internal reaches no guest on any path. A signed address is checked again at use:
+//! once an attachment is deleted, addresses that were handed out before are dead.
+//!
+//! REST handlers call it; so does whoever stores a recording.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{messages::actor_of, views::Avatar};
+use crate::{
+    base::{
+        clock::{Clock, Timestamp},
+        random::Random,
+        tasks::Tasks,
+    },
+    domain::{
+        caller::Caller,
+        codes::Code,
+        error::{Error, Result},
+        event::NewEvent,
+        ids::{AttachmentId, CallId, ConversationId, OrgId, PersonId, StreamId},
+        once::Once,
+        permission::Permissions,
+    },
+    files::{
+        Files, Stored, Undecided, content,
+        signed_url::{Refused, Variant},
+        thumbnail,
+    },
+    journal::{Append, Journal, Refusal, RowOp},
+    store::{
+        Db,
+        attachments::{self as rows, AttachmentRow, ThreadPlace},
+        idempotency,
+        ids::Ids,
+    },
+};
+
+/// Page size of a thread's attachments where the client leaves it to us.
+pub const DEFAULT_PAGE: i64 = 20;
+/// Largest page of a thread's attachments.
+pub const LARGEST_PAGE: i64 = 100;
+/// Types of a call's attachments.
+const CALL_KINDS: &[&str] = &["incall", "postcall", "recording"];
+/// Deleted attachments whose files are removed at once by the sweep.
+const SWEEP_PAGE: i64 = 100;
+
+/// An upload, as its sender describes it.
+#[derive(Clone, Debug)]
+pub struct NewAttachment {
+    /// File name.
+    pub name: String,
+    /// Declared media type.
+    pub mime_type: String,
+}
+
+/// Which attachment of a call it is.
+#[derive(Clone, Debug)]
+pub struct CallMoment {
+    /// incall, postcall or recording.
+    pub kind: String,
+    /// When it happened.
+    pub at: Timestamp,
+}
+
+/// Who uploaded it (contract: `attachment_creator`).
+#[derive(Clone, Debug, Serialize)]
+pub struct Creator {
+    /// The person.
+    pub id: PersonId,
+    /// Display name.
+    pub name: String,
+    /// Their picture; left out of events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<Avatar>,
+}
+
+/// An attachment as shown: `call_attachmentV1R1` and `workbox_attachment` of the contract in one. In events the
+/// addresses are left out.
+#[derive(Clone, Debug, Serialize)]
+pub struct AttachmentView {
+    /// Its number.
+    pub id: AttachmentId,
+    /// Its UUID.
+    pub uuid: Uuid,
+    /// incall, postcall, recording, thread.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// File name.
+    pub name: String,
+    /// Media type.
+    pub mime_type: String,
+    /// Bytes.
+    pub size: i64,
+    /// Checksum in hexadecimal digits.
+    pub sha256: String,
+    /// ready, deleted.
+    pub status: String,
+    /// Was deleted: its addresses are empty.
+    pub deleted: bool,
+    /// Of the upload, in percent.
+    pub progress: i64,
+    /// Hidden from guests.
+    pub internal: bool,
+    /// Its call.
+    pub call_id: Option<CallId>,
+    /// Its help thread.
+    pub workbox_id: Option<ConversationId>,
+    /// Who uploaded it.
+    pub creator: Creator,
+    /// When it happened (in the call).
+    pub timestamp: Timestamp,
+    /// Upload.
+    pub created_at: Timestamp,
+    /// Where it stands, for people; empty once deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Address of the file for a short time; empty once deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed_url: Option<String>,
+    /// Address of the small picture for a short time; empty where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thumbnail: Option<String>,
+}
+
+/// A file that a signed address gives access to.
+#[derive(Clone, Debug)]
+pub struct Download {
+    /// Name offered for saving.
+    pub name: String,
+    /// Media type.
+    pub media_type: String,
+    /// Bytes.
+    pub size: u64,
+    /// Entity tag in quotes.
+    pub etag: String,
+    /// Key in the file store.
+    pub path: String,
+}
+
+/// What the service stands on.
+#[derive(Clone)]
+pub struct Ground {
+    /// The database.
+    pub db: Db,
+    /// Where changes go.
+    pub journal: Journal,
+    /// Numbers.
+    pub ids: Ids,
+    /// Time.
+    pub clock: Clock,
+    /// Randomness.
+    pub random: Random,
+    /// How long the outcome under an `Idempotency-Key` counts (`retention.idempotency_hours`).
+    pub keep_outcomes: Duration,
+}
+
+/// The use cases of attachments.
+#[derive(Clone)]
+pub struct Attachments {
+    ground: Ground,
+    files: Files,
+}
+
+impl std::fmt::Debug for Attachments {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attachments").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+/// Where an attachment goes, and who is told.
+struct Target {
+    row: AttachmentRow,
+    streams: Vec<StreamId>,
+}
+
+impl Attachments {
+    /// Over a database, a journal and a file store.
+    pub fn new(ground: Ground, files: Files) -> Self {
+        Self { ground, files }
+    }
+
+    /// Attaches a file to a call: its session's members may, and guests who were in it.
+    pub async fn create_for_call<S>(
+        &self,
+        caller: &Caller,
+        once: &Once,
+        call: &CallId,
+        (new, moment): (NewAttachment, CallMoment),
+        content: S,
+    ) -> Result<AttachmentView>
+    where
+        S: Stream<Item = Result<Bytes>> + Send,
+    {
+        if !CALL_KINDS.contains(&moment.kind.as_str()) {
+            return Err(Error::invalid(format!("type: must be one of {}", CALL_KINDS.join(", "))));
+        }
+        let place = rows::call_place(&self.ground.db, caller.organization, call)
+            .await?
+            .ok_or_else(|| Error::not_found("call"))?;
+        let person = caller.person()?;
+        self.require_in_call(caller, call, false).await?;
+        if let Some(first) = self.replayed(caller, once).await? {
+            return Ok(first);
+        }
+        let mut row = self.row(caller, person, &new)?;
+        row.call_id = Some(call.clone());
+        row.session_id = Some(place.session_id);
+        row.kind = moment.kind;
+        row.occurred_at = moment.at;
+        let streams = std::iter::once(place.stream_id).chain(place.conversation_stream_id).collect();
+        self.store(caller, once, Target { row, streams }, content).await
+    }
+
+    /// Attaches a file to a help thread: its participants may; guests only what everybody sees.
+    pub async fn create_for_thread<S>(
+        &self,
+        caller: &Caller,
+        once: &Once,
+        thread: ConversationId,
+        (new, internal): (NewAttachment, bool),
+        content: S,
+    ) -> Result<AttachmentView>
+    where
+        S: Stream<Item = Result<Bytes>> + Send,
+    {
+        let person = caller.person()?;
+        let place = self.thread_place(caller, thread, false).await?;
+        if internal && place.guest {
+            return Err(Error::forbidden("guests cannot send what is internal"));
+        }
+        if let Some(first) = self.replayed(caller, once).await? {
+            return Ok(first);
+        }
+        let mut row = self.row(caller, person, &new)?;
+        row.conversation_id = Some(thread);
+        row.internal = internal;
+        "thread".clone_into(&mut row.kind);
+        let stream = if internal { place.internal_stream_id } else { place.stream_id };
+        self.store(caller, once, Target { row, streams: vec![stream] }, content).await
+    }
+
+    /// All attachments of a call, deleted ones marked: for those who may attach, and whoever sees all calls.
+    pub async fn list_of_call(&self, caller: &Caller, call: &CallId) -> Result<Vec<AttachmentView>> {
+        self.require_in_call(caller, call, true).await?;
+        let list = rows::of_call(&self.ground.db, caller.organization, call).await?;
+        Ok(list.iter().map(|row| self.view(row)).collect())
+    }
+
+    /// One attachment of a call.
+    pub async fn get_of_call(
+        &self,
+        caller: &Caller,
+        call: &CallId,
+        id: AttachmentId,
+    ) -> Result<AttachmentView> {
+        self.require_in_call(caller, call, true).await?;
+        let row = self.row_of_call(caller.organization, call, id).await?;
+        Ok(self.view(&row))
+    }
+
+    /// Deletes an attachment of a call: by whoever made it, or who manages calls. Deleting twice is fine.
+    pub async fn delete_of_call(&self, caller: &Caller, call: &CallId, id: AttachmentId) -> Result<()> {
+        self.require_in_call(caller, call, true).await?;
+        let row = self.row_of_call(caller.organization, call, id).await?;
+        require_owner(caller, &row, Permissions::MANAGE_CALLS)?;
+        let place = rows::call_place(&self.ground.db, caller.organization, call)
+            .await?
+            .ok_or_else(|| Error::not_found("call"))?;
+        let streams = std::iter::once(place.stream_id).chain(place.conversation_stream_id).collect();
+        self.delete(caller, Target { row, streams }).await
+    }
+
+    /// A page of a thread's attachments behind `after`; -1 or 0 leaves the size to us. Guests see none that are internal.
+    pub async fn list_of_thread(
+        &self,
+        caller: &Caller,
+        thread: ConversationId,
+        after: AttachmentId,
+        limit: i64,
+    ) -> Result<Vec<AttachmentView>> {
+        let place = self.thread_place(caller, thread, true).await?;
+        let limit = if limit <= 0 { DEFAULT_PAGE } else { limit.min(LARGEST_PAGE) };
+        let db = &self.ground.db;
+        let list = rows::of_thread(db, caller.organization, thread, after, !place.guest, limit).await?;
+        Ok(list.iter().map(|row| self.view(row)).collect())
+    }
+
+    /// One attachment of a thread.
+    pub async fn get_of_thread(
+        &self,
+        caller: &Caller,
+        thread: ConversationId,
+        id: AttachmentId,
+    ) -> Result<AttachmentView> {
+        let place = self.thread_place(caller, thread, true).await?;
+        let row = self.row_of_thread(caller.organization, thread, place, id).await?;
+        Ok(self.view(&row))
+    }
+
+    /// Deletes an attachment of a thread: by whoever made it, or an administrator. Deleting twice is fine.
+    pub async fn delete_of_thread(
+        &self,
+        caller: &Caller,
+        thread: ConversationId,
+        id: AttachmentId,
+    ) -> Result<()> {
+        let place = self.thread_place(caller, thread, true).await?;
+        let row = self.row_of_thread(caller.organization, thread, place, id).await?;
+        require_owner(caller, &row, Permissions::VIEW_ALL_WORKBOXES | Permissions::MANAGE_ORGANIZATION)?;
+        let stream = if row.internal { place.internal_stream_id } else { place.stream_id };
+        self.delete(caller, Target { row, streams: vec![stream] }).await
+    }
+
+    /// What a signed address leads to, if its attachment still exists.
+    pub async fn resolve(&self, token: &str) -> Result<Download> {
+        let gone = || Error::not_found("file");
+        let claim =
+            self.files.urls.check(token, self.ground.clock.now()).map_err(|refused| match refused {
+                Refused::Invalid => gone(),
+                Refused::Expired => {
+                    Error::new(Code::LinkExpired, "the file's address has expired, ask for a new one")
+                }
+            })?;
+        let row = rows::by_uuid(&self.ground.db, claim.organization, claim.file).await?.ok_or_else(gone)?;
+        if row.deleted_at.is_some() {
+            return Err(gone());
+        }
+        let checksum = hex::encode(&row.sha256[..row.sha256.len().min(16)]);
+        Ok(match claim.variant {
+            Variant::Original => Download {
+                name: row.name,
+                media_type: row.mime_type,
+                size: u64::try_from(row.size).unwrap_or(0),
+                etag: format!("\"{checksum}\""),
+                path: row.path,
+            },
+            Variant::Thumbnail => {
+                let path = row.thumbnail_path.ok_or_else(gone)?;
+                Download {
+                    name: format!("thumbnail of {}", row.name),
+                    media_type: thumbnail::mime_of(&path).to_owned(),
+                    size: self.files.store.size(&path).await?,
+                    etag: format!("\"{checksum}-t\""),
+                    path,
+                }
+            }
+        })
+    }
+
+    /// The file store, to read what [`Attachments::resolve`] found.
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// Removes files of attachments that were deleted right before a crash. For the start of the server.
+    pub async fn sweep(&self) -> Result<()> {
+        loop {
+            let page = rows::unremoved(&self.ground.db, SWEEP_PAGE).await?;
+            for row in &page {
+                self.remove_files(row).await?;
+            }
+            if page.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Runs [`Attachments::sweep`] in the background; a failure is logged and left to the next start.
+    pub fn sweep_in_background(&self, tasks: &Tasks) {
+        let service = self.clone();
+        tasks.spawn("attachments sweep", async move {
+            if let Err(error) = service.sweep().await {
+                tracing::warn!(%error, context = error.context(), "files of deleted attachments are still there");
+            }
+        });
+    }
+
+    /// The row of a new attachment, without what its content says and where it belongs.
+    fn row(&self, caller: &Caller, person: PersonId, new: &NewAttachment) -> Result<AttachmentRow> {
+        let name = content::clean_name(&new.name).ok_or_else(|| Error::invalid("name: not a file name"))?;
+        let mime_type = content::media_type(&new.mime_type)
+            .map_err(|error| Error::invalid(format!("mime_type: {error}")))?;
+        if !self.files.config.allows(&mime_type) {
+            return Err(Error::invalid(format!("mime_type: {mime_type} may not be uploaded here")));
+        }
+        let ground = &self.ground;
+        let (now, uuid) = (ground.clock.now(), ground.random.uuid());
+        Ok(AttachmentRow {
+            id: ground.ids.next()?,
+            uuid,
+            organization_id: caller.organization,
+            call_id: None,
+            session_id: None,
+            conversation_id: None,
+            internal: false,
+            creator_id: person,
+            creator_name: caller.name.clone(),
+            kind: String::new(),
+            name,
+            mime_type,
+            size: 0,
+            sha256: Vec::new(),
+            path: format!("{}/{}/{uuid}", caller.organization, now.date_time().format("%Y-%m")),
+            thumbnail_path: None,
+            status: "ready".to_owned(),
+            occurred_at: now,
+            created_at: now,
+            deleted_at: None,
+        })
+    }
+
+    /// Stores the file, then its row and events in one commit.
+    async fn store<S>(
+        &self,
+        caller: &Caller,
+        once: &Once,
+        Target { mut row, streams }: Target,
+        content: S,
+    ) -> Result<AttachmentView>
+    where
+        S: Stream<Item = Result<Bytes>> + Send,
+    {
+        let mut undecided = Undecided::new(&self.files.store);
+        undecided.add(&row.path);
+        let stored = self.files.store.put(&row.path, content, self.files.config.max_bytes).await?;
+        check_content(&row.mime_type, &stored)?;
+        row.size = i64::try_from(stored.size).unwrap_or(i64::MAX);
+        row.sha256 = stored.sha256.to_vec();
+        if let Some(path) = self.make_thumbnail(&row).await {
+            undecided.add(&path);
+            row.thumbnail_path = Some(path);
+        }
+        let now = self.ground.clock.now();
+        let events = self.events(caller, &row, streams, "attachment.created", now);
+        let refusal = Refusal::new(Code::Constraint, "this attachment exists");
+        let mut append = Append::of_events(events);
+        append.rows.push(RowOp::exec_one(rows::insert(&row), refusal));
+        append.rows.extend(
+            idempotency::rows(once, &row.id, now, now.minus(self.ground.keep_outcomes))
+                .into_iter()
+                .map(RowOp::exec),
+        );
+        // From here on the commit decides, even when nobody waits for it any more.
+        let paths = undecided.keep();
+        match self.ground.journal.append(append).await {
+            Ok(_) => Ok(self.view(&row)),
+            Err(error) => {
+                // An answer that never came may still have been a commit: a file too many is better than a lost one.
+                if error.code() != Code::Unavailable {
+                    self.files.store.discard(paths);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// A small picture, where the file is an image that can be read; its absence is no reason to refuse the file.
+    async fn make_thumbnail(&self, row: &AttachmentRow) -> Option<String> {
+        let limit = self.files.thumbnails.bounds().file_bytes;
+        if !thumbnail::is_supported(&row.mime_type) || u64::try_from(row.size).is_ok_and(|size| size > limit)
+        {
+            return None;
+        }
+        let read = async { self.files.store.read(&row.path, limit).await.ok() };
+        let made = match self.files.thumbnails.make(&row.mime_type, read).await {
+            Ok(made) => made?,
+            Err(error) => {
+                tracing::debug!(%error, attachment.id = row.id.0, "no thumbnail");
+                return None;
+            }
+        };
+        let path = format!("{}.thumbnail.{}", row.path, made.extension);
+        let size = made.bytes.len() as u64;
+        match self.files.store.put(&path, stream::iter([Ok(made.bytes)]), size).await {
+            Ok(_) => Some(path),
+            Err(error) => {
+                tracing::warn!(%error, attachment.id = row.id.0, "a thumbnail could not be stored");
+                None
+            }
+        }
+    }
+
+    async fn delete(&self, caller: &Caller, Target { mut row, streams }: Target) -> Result<()> {
+        if row.deleted_at.is_some() {
+            return Ok(());
+        }
+        let now = self.ground.clock.now();
+        row.deleted_at = Some(now);
+        "deleted".clone_into(&mut row.status);
+        let events = self.events(caller, &row, streams, "attachment.deleted", now);
+        let refusal = Refusal::new(Code::NotFound, "attachment not found");
+        let mut append = Append::of_events(events);
+        append.rows.push(RowOp::exec_one(rows::mark_deleted(row.organization_id, row.id, now), refusal));
+        self.ground.journal.append(append).await?;
+        // It is deleted for everybody already. Files that resist are tried again at the next start.
+        if let Err(error) = self.remove_files(&row).await {
+            tracing::warn!(%error, context = error.context(), "the files of a deleted attachment are still there");
+        }
+        Ok(())
+    }
+
+    async fn remove_files(&self, row: &AttachmentRow) -> Result<()> {
+        for path in row.thumbnail_path.iter().chain([&row.path]) {
+            self.files.store.delete(path).await?;
+        }
+        Ok(rows::files_removed(&self.ground.db, row.id).await?)
+    }
+
+    fn events(
+        &self,
+        caller: &Caller,
+        row: &AttachmentRow,
+        streams: Vec<StreamId>,
+        kind: &'static str,
+        now: Timestamp,
+    ) -> Vec<NewEvent> {
+        let (actor, data) = (actor_of(caller), AttachmentView::in_events(row));
+        let event =
+            |stream| NewEvent::new(stream, kind, self.ground.random.uuid_v7(now), now, Some(&actor), &data);
+        streams.into_iter().map(event).collect()
+    }
+
+    async fn replayed(&self, caller: &Caller, once: &Once) -> Result<Option<AttachmentView>> {
+        let Some(id) = once.replayed::<AttachmentId>()? else { return Ok(None) };
+        let row = rows::by_id(&self.ground.db, caller.organization, id).await?;
+        row.map(|row| self.view(&row)).ok_or_else(|| Error::not_found("attachment")).map(Some)
+    }
+
+    async fn require_in_call(&self, caller: &Caller, call: &CallId, reads: bool) -> Result<()> {
+        let absent = || Error::not_found("call");
+        let db = &self.ground.db;
+        let place = rows::call_place(db, caller.organization, call).await?.ok_or_else(absent)?;
+        if reads && caller.permissions.contains(Permissions::VIEW_ALL_CALLS) {
+            return Ok(());
+        }
+        let person = caller.person()?;
+        let elsewhere = caller.session.is_some_and(|session| session != place.session_id);
+        let inside = !elsewhere
+            && if caller.is_outsider() {
+                // A visitor sees the calls of the visit, not those before.
+                rows::was_in_call(db, call, person).await?
+            } else {
+                rows::is_session_member(db, place.session_id, person).await?
+                    || rows::was_in_call(db, call, person).await?
+            };
+        if inside { Ok(()) } else { Err(absent()) }
+    }
+
+    async fn thread_place(
+        &self,
+        caller: &Caller,
+        thread: ConversationId,
+        reads: bool,
+    ) -> Result<ThreadPlace> {
+        let absent = || Error::not_found("workbox");
+        if caller.workbox.is_some_and(|own| own != thread) {
+            return Err(absent());
+        }
+        let db = &self.ground.db;
+        if let Some(person) = caller.person
+            && let Some(place) = rows::thread_place(db, caller.organization, thread, person).await?
+        {
+            return Ok(ThreadPlace { guest: place.guest || caller.is_outsider(), ..place });
+        }
+        if reads && !caller.is_outsider() && caller.permissions.contains(Permissions::VIEW_ALL_WORKBOXES) {
+            return rows::thread(db, caller.organization, thread).await?.ok_or_else(absent);
+        }
+        Err(absent())
+    }
+
+    async fn row_of_call(
+        &self,
+        organization: OrgId,
+        call: &CallId,
+        id: AttachmentId,
+    ) -> Result<AttachmentRow> {
+        rows::by_id(&self.ground.db, organization, id)
+            .await?
+            .filter(|row| row.call_id.as_ref() == Some(call))
+            .ok_or_else(|| Error::not_found("attachment"))
+    }
+
+    async fn row_of_thread(
+        &self,
+        organization: OrgId,
+        thread: ConversationId,
+        place: ThreadPlace,
+        id: AttachmentId,
+    ) -> Result<AttachmentRow> {
+        rows::by_id(&self.ground.db, organization, id)
+            .await?
+            .filter(|row| row.conversation_id == Some(thread) && !(row.internal && place.guest))
+            .ok_or_else(|| Error::not_found("attachment"))
+    }
+
+    /// With fresh addresses; empty ones for what is deleted.
+    fn view(&self, row: &AttachmentRow) -> AttachmentView {
+        let mut view = AttachmentView::in_events(row);
+        let now = self.ground.clock.now();
+        let address = |variant| self.files.urls.url(row.organization_id, row.uuid, variant, now);
+        view.creator.avatar = Some(Avatar::default());
+        let there = row.deleted_at.is_none();
+        view.path = Some(if there { row.name.clone() } else { String::new() });
+        view.signed_url = Some(if there { address(Variant::Original) } else { String::new() });
+        let small = there && row.thumbnail_path.is_some();
+        view.thumbnail = Some(if small { address(Variant::Thumbnail) } else { String::new() });
+        view
+    }
+}
+
+impl AttachmentView {
+    /// Without addresses.
+    fn in_events(row: &AttachmentRow) -> Self {
+        Self {
+            id: row.id,
+            uuid: row.uuid,
+            kind: row.kind.clone(),
+            name: row.name.clone(),
+            mime_type: row.mime_type.clone(),
+            size: row.size,
+            sha256: hex::encode(&row.sha256),
+            status: row.status.clone(),
+            deleted: row.deleted_at.is_some(),
+            progress: 100,
+            internal: row.internal,
+            call_id: row.call_id.clone(),
+            workbox_id: row.conversation_id,
+            creator: Creator { id: row.creator_id, name: row.creator_name.clone(), avatar: None },
+            timestamp: row.occurred_at,
+            created_at: row.created_at,
+            path: None,
+            signed_url: None,
+            thumbnail: None,
+        }
+    }
+}
+
+fn check_content(mime_type: &str, stored: &Stored) -> Result<()> {
+    if stored.size == 0 {
+        return Err(Error::invalid("attachment: the file is empty"));
+    }
+    content::check(mime_type, &stored.head).map_err(|error| Error::invalid(format!("attachment: {error}")))
+}
+
+fn require_owner(caller: &Caller, row: &AttachmentRow, or: Permissions) -> Result<()> {
+    if caller.person == Some(row.creator_id) || caller.permissions.contains(or) {
+        Ok(())
+    } else {
+        Err(Error::forbidden("only its creator or an administrator may delete an attachment"))
+    }
+}
