@@ -1,4 +1,4 @@
-//! What `http` asks of the rest, answered by services and store.
+//! Ports of lower layers, answered by others: what `http` asks of services and store, what the journal tells.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,6 +12,8 @@ use crate::{
         family::{Authenticate, Credentials},
         idempotency::{Outcomes, Remembered},
     },
+    journal::{AfterCommit, CommittedEvent},
+    realtime::Hub,
     service::Services,
     store::{Db, idempotency},
 };
@@ -27,7 +29,7 @@ impl Authenticate for Door {
         wanted: Auth,
     ) -> BoxFuture<'a, Result<Option<Caller>>> {
         async move {
-            self.0.keys.check_application(credentials.api_key).await?;
+            self.0.sign_in.application(credentials.api_key).await?;
             if wanted == Auth::None {
                 return Ok(None);
             }
@@ -56,5 +58,17 @@ impl Outcomes for Memory {
             Ok(Some(Remembered { hash, outcome }))
         }
         .boxed()
+    }
+}
+
+/// Hands what was committed to the sockets.
+pub(super) struct Told(pub Hub);
+
+impl AfterCommit for Told {
+    fn committed(&self, events: &[CommittedEvent]) {
+        self.0.publish(events.iter().map(|event| {
+            let offset = u64::try_from(event.offset.0).unwrap_or_default();
+            (Arc::clone(&event.channel), event.stream, offset, event.body.clone())
+        }));
     }
 }

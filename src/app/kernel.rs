@@ -5,15 +5,20 @@ use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 
-use super::{Ports, StartError, folder::DataFolder, foundation::Foundation, system::ActorSystem};
+use super::{
+    Ports, StartError, doors::Told, folder::DataFolder, foundation::Foundation, system::ActorSystem,
+};
 use crate::{
     base::{metrics::Metrics, tasks::Tasks},
     config::Config,
     journal::{Append, Journal, JournalMetrics, JournalOptions, NodeEpoch},
     live::{Ground, LiveMetrics},
+    realtime::{self, Hub},
     service::{
         Services,
         passwords::Passwords,
+        provisioning::{Provisioning, ProvisioningParts},
+        sign_in::{SignIn, SignInParts},
         signing_keys::SigningKeys,
         tokens::Tokens,
     },
@@ -27,7 +32,8 @@ const TASK_GRACE: std::time::Duration = std::time::Duration::from_secs(5);
 pub struct Kernel {
     /// The use cases.
     pub services: Arc<Services>,
-    pub(super) journal: Journal,
+    pub(super) hub: Hub,
+    journal: Journal,
     pub(super) metrics: Metrics,
     system: ActorSystem,
     foundation: Foundation,
@@ -39,8 +45,8 @@ impl Kernel {
         let foundation = Foundation::open(config, ports)?;
         let system = ActorSystem::start()?;
         let wired = foundation.runtime.block_on(wire(&foundation, &system))?;
-        let (services, journal, metrics) = wired;
-        Ok(Self { services: Arc::new(services), journal, metrics, system, foundation })
+        let Wired { services, journal, hub, metrics } = wired;
+        Ok(Self { services, hub, journal, metrics, system, foundation })
     }
 
     /// The configuration.
@@ -96,14 +102,31 @@ impl Kernel {
     }
 }
 
-async fn wire(base: &Foundation, system: &ActorSystem) -> Result<(Services, Journal, Metrics), StartError> {
+/// What [`wire`] makes.
+struct Wired {
+    services: Arc<Services>,
+    journal: Journal,
+    hub: Hub,
+    metrics: Metrics,
+}
+
+async fn wire(base: &Foundation, system: &ActorSystem) -> Result<Wired, StartError> {
     let Foundation { config, ports: Ports { clock, random }, sealer, db, ids, tasks, .. } = base;
-    let (metrics, (journal_metrics, live_metrics)) =
-        Metrics::with(|registry| (JournalMetrics::register(registry), LiveMetrics::register(registry)));
-    let node = NodeEpoch::claim(db).await?;
-    let options = JournalOptions { queue: config.journal.queue, batch: config.journal.batch };
-    let journal =
-        Journal::start(db.clone(), node, options, random.clone(), Vec::new(), journal_metrics, tasks);
+    let socket_metrics = realtime::Metrics::default();
+    let (metrics, (journal_metrics, live_metrics)) = Metrics::with(|registry| {
+        socket_metrics.register(registry);
+        (JournalMetrics::register(registry), LiveMetrics::register(registry))
+    });
+    let hub = Hub::new((&**config).into(), tasks.clone(), clock.clone(), random.clone(), socket_metrics);
+    let journal = Journal::start(
+        db.clone(),
+        NodeEpoch::claim(db).await?,
+        JournalOptions { queue: config.journal.queue, batch: config.journal.batch },
+        random.clone(),
+        vec![Arc::new(Told(hub.clone()))],
+        journal_metrics,
+        tasks,
+    );
     let ground = Ground {
         arbiters: Arc::clone(&system.arbiters),
         clock: clock.clone(),
@@ -116,6 +139,16 @@ async fn wire(base: &Foundation, system: &ActorSystem) -> Result<(Services, Jour
         SigningKeys::open(db.clone(), ids.clone(), clock.clone(), random.clone(), sealer.clone()).await?;
     let tokens = Tokens::new(db.clone(), clock.clone(), random.clone(), config.auth.clone(), keys);
     let passwords = Passwords::new(&config.auth, random.clone(), tasks.clone())?;
-    drop((ground, tokens, passwords));
-    Ok((Services::default(), journal, metrics))
+    let (db, ids, clock, random) = (db.clone(), ids.clone(), clock.clone(), random.clone());
+    let sign_in = SignIn::new(
+        db.clone(), ids.clone(), clock.clone(), random.clone(), journal.clone(),
+        SignInParts { auth: config.auth.clone(), tokens: tokens.clone(), passwords: passwords.clone() },
+    );
+    let provisioning = Provisioning::new(
+        db.clone(), ids.clone(), clock.clone(), random.clone(), journal.clone(),
+        ProvisioningParts { auth: config.auth.clone(), sealer: sealer.clone(), tokens: tokens.clone(), passwords },
+    );
+    drop(ground);
+    let services = Arc::new(Services { tokens, sign_in, provisioning });
+    Ok(Wired { services, journal, hub, metrics })
 }

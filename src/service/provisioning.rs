@@ -247,6 +247,13 @@ impl Provisioning {
         Ok(())
     }
 
+    /// A new key and its row.
+    fn api_key(&self, id: ApiKeyId) -> (String, ApiKeyRow) {
+        let key = format!("swk_{}", self.random.token::<24>());
+        let sealed = self.parts.sealer.seal("api_key.sealed", key.as_bytes(), &self.random);
+        (key, ApiKeyRow { id, description: "first key".to_owned(), sealed })
+    }
+
     fn person(&self, organization: OrgId, id: PersonId, stream: StreamId, now: Timestamp) -> NewPerson {
         NewPerson {
             id,
