@@ -1,7 +1,7 @@
 //! What stands below the services: data folder, runtime, database, identifiers, keys, metrics. Opened the same way by
 //! the server and by commands that work on the database while no server runs.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::runtime::Runtime;
 
@@ -39,6 +39,13 @@ impl Foundation {
             Ok::<_, StartError>((db, ids))
         })?;
         Ok(Self { config: Arc::new(config), ports, master, sealer, db, ids, tasks, runtime, folder })
+    }
+
+    /// Ends the runtime, then unlocks the folder.
+    pub fn close(self, grace: Duration) {
+        let Self { runtime, folder, .. } = self;
+        runtime.shutdown_timeout(grace);
+        drop(folder);
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod admin;
 mod commands;
+mod doors;
 mod error;
 mod folder;
 mod foundation;

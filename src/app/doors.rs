@@ -1,0 +1,74 @@
+//! Ports of lower layers, answered by others: what `http` asks of services and store, what the journal tells.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+
+use crate::{
+    base::clock::Clock,
+    domain::{caller::Caller, codes::Code, error::{Error, Result}, once::Scope},
+    http::{
+        Auth,
+        family::{Authenticate, Credentials},
+        idempotency::{Outcomes, Remembered},
+    },
+    journal::{AfterCommit, CommittedEvent},
+    realtime::Hub,
+    service::Services,
+    store::{Db, idempotency},
+};
+
+/// Verifies credentials.
+pub(super) struct Door(pub Arc<Services>);
+
+impl Authenticate for Door {
+    fn authenticate<'a>(
+        &'a self,
+        _family: &'static str,
+        credentials: Credentials<'a>,
+        wanted: Auth,
+    ) -> BoxFuture<'a, Result<Option<Caller>>> {
+        async move {
+            self.0.sign_in.application(credentials.api_key).await?;
+            if wanted == Auth::None {
+                return Ok(None);
+            }
+            let token =
+                credentials.token.ok_or_else(|| Error::new(Code::InvalidToken, "the token is missing"))?;
+            self.0.tokens.verify(token, wanted.kinds()).await.map(Some)
+        }
+        .boxed()
+    }
+}
+
+/// Finds remembered outcomes.
+pub(super) struct Memory {
+    pub db: Db,
+    pub clock: Clock,
+    /// How long outcomes count.
+    pub keep: Duration,
+}
+
+impl Outcomes for Memory {
+    fn find<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<Option<Remembered>>> {
+        async move {
+            let found = idempotency::find(&self.db, scope, self.clock.now().minus(self.keep)).await?;
+            let Some((hash, outcome)) = found else { return Ok(None) };
+            let hash = hash.try_into().map_err(|_| Error::unavailable("an idempotency row holds no hash"))?;
+            Ok(Some(Remembered { hash, outcome }))
+        }
+        .boxed()
+    }
+}
+
+/// Hands what was committed to the sockets.
+pub(super) struct Told(pub Hub);
+
+impl AfterCommit for Told {
+    fn committed(&self, events: &[CommittedEvent]) {
+        self.0.publish(events.iter().map(|event| {
+            let offset = u64::try_from(event.offset.0).unwrap_or_default();
+            (Arc::clone(&event.channel), event.stream, offset, event.body.clone())
+        }));
+    }
+}

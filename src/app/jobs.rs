@@ -1,0 +1,77 @@
+//! Background jobs of the server: clean-up by age, and figures that are read rather than counted.
+
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Kernel;
+use crate::{
+    base::{clock::Clock, metrics::DatabaseMetrics, tasks::Tasks},
+    config,
+    domain::event::StreamKind,
+    journal::{Retention, enforce_retention},
+    store::{Db, StoreError, idempotency},
+};
+
+/// Between two looks at the database's connections.
+const POOL_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Starts them; they end with the server.
+pub(super) fn start(kernel: &Kernel) {
+    let (db, clock) = (kernel.db().clone(), kernel.ports().clock.clone());
+    let rules = kernel.config().retention.clone();
+    repeat(kernel.tasks(), "clean_up", rules.sweep_seconds, move || {
+        let (db, clock, rules) = (db.clone(), clock.clone(), rules.clone());
+        async move {
+            if let Err(error) = clean_up(&db, &clock, &rules).await {
+                tracing::warn!(%error, "clean-up was not finished");
+            }
+        }
+    });
+    let (db, metrics) = (kernel.db().clone(), kernel.metrics.database.clone());
+    repeat(kernel.tasks(), "pool_metrics", POOL_INTERVAL, move || {
+        measure(&db, &metrics);
+        std::future::ready(())
+    });
+}
+
+/// Runs `job` at once and then at every `period` until the server stops.
+fn repeat<F>(tasks: &Tasks, name: &'static str, period: Duration, job: impl Fn() -> F + Send + 'static)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let stopping = tasks.stopping();
+    tasks.spawn(name, async move {
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let work = async {
+            loop {
+                ticks.tick().await;
+                job().await;
+            }
+        };
+        tokio::select! {
+            () = stopping => {}
+            () = work => {}
+        }
+    });
+}
+
+/// Forgets what is older than the configuration keeps.
+async fn clean_up(db: &Db, clock: &Clock, rules: &config::Retention) -> Result<(), StoreError> {
+    let now = clock.now();
+    for (kind, keep) in [(StreamKind::User, rules.user_days), (StreamKind::Org, rules.org_days)] {
+        let forgotten = enforce_retention(db, Retention { kind, keep }, now).await?;
+        if forgotten > 0 {
+            tracing::info!(stream = kind.name(), forgotten, "old events were forgotten");
+        }
+    }
+    idempotency::purge(db, now.minus(rules.idempotency_hours)).await?;
+    db.checkpoint().await
+}
+
+fn measure(db: &Db, metrics: &DatabaseMetrics) {
+    let pool = db.pool();
+    metrics.connections.set(i64::from(pool.size));
+    metrics.idle.set(i64::from(pool.idle));
+}

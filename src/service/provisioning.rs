@@ -1,0 +1,291 @@
+//! What operators make from the command line: organisations with their first administrator, and many people at once.
+//!
+//! Everything goes through the journal in appends of bounded size, so that a running server goes on serving meanwhile.
+
+use std::{fmt, time::Duration};
+
+use serde::Serialize;
+
+use super::{
+    addresses,
+    passwords::Passwords,
+    sign_in::new_family,
+    tokens::{Login, Origin, Tokens},
+};
+use crate::{
+    base::{clock::{Clock, Timestamp}, random::Random, seal::{Sealer, fingerprint}, secret::Secret},
+    config::Auth,
+    domain::{
+        codes::Code,
+        error::{Error, Result},
+        event::{StreamKind, org_channel, user_channel},
+        ids::{ApiKeyId, OrgId, PersonId, StreamId},
+    },
+    journal::{Append, Guard, Journal, NewStream, Refusal},
+    store::{
+        Db,
+        ids::Ids,
+        keys::{self, ApiKeyRow},
+        organizations::{self, NewOrganization},
+        people::{self, NewPerson},
+        tokens as store,
+    },
+};
+
+/// People of one append: some ten milliseconds of the journal's time.
+const CHUNK: usize = 250;
+
+/// An organisation that was made.
+#[derive(Debug, Serialize)]
+pub struct Provisioned {
+    /// The organisation.
+    pub organization: OrganizationView,
+    /// Names its applications; shown once here, later to administrators.
+    pub api_key: String,
+    /// Its administrator.
+    pub admin: AdminView,
+}
+
+/// An organisation by name.
+#[derive(Debug, Serialize)]
+pub struct OrganizationView {
+    /// Its number.
+    pub id: OrgId,
+    /// Its name.
+    pub name: String,
+}
+
+/// An administrator with tokens.
+#[derive(Serialize)]
+pub struct AdminView {
+    /// The person.
+    pub id: PersonId,
+    /// Signs in with it.
+    pub email: String,
+    /// A user token.
+    pub token: String,
+    /// Good for new tokens.
+    pub refresh: String,
+}
+
+impl fmt::Debug for AdminView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminView").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// A person that was made in bulk.
+pub struct Recruit {
+    /// The person.
+    pub id: PersonId,
+    /// Made from the number; no password, so nobody signs in with it.
+    pub email: String,
+    /// A user token.
+    pub token: String,
+}
+
+impl fmt::Debug for Recruit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recruit").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// What [`Provisioning`] is made of.
+#[derive(Debug)]
+pub struct ProvisioningParts {
+    /// Lifetimes of tokens.
+    pub auth: Auth,
+    /// Seals API keys.
+    pub sealer: Sealer,
+    /// Makes tokens.
+    pub tokens: Tokens,
+    /// Hashes passwords.
+    pub passwords: Passwords,
+}
+
+/// Makes organisations and people for operators.
+pub struct Provisioning {
+    db: Db,
+    ids: Ids,
+    clock: Clock,
+    random: Random,
+    journal: Journal,
+    parts: ProvisioningParts,
+}
+
+impl fmt::Debug for Provisioning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Provisioning")
+    }
+}
+
+impl Provisioning {
+    /// Wires it.
+    pub fn new(
+        db: Db,
+        ids: Ids,
+        clock: Clock,
+        random: Random,
+        journal: Journal,
+        parts: ProvisioningParts,
+    ) -> Self {
+        Self { db, ids, clock, random, journal, parts }
+    }
+
+    /// An organisation with an API key and an administrator, in one commit. The e-mail address must be free.
+    pub async fn create_organization(
+        &self,
+        name: &str,
+        email: &str,
+        password: Option<&Secret>,
+    ) -> Result<Provisioned> {
+        let name = addresses::name(name)?;
+        let email = addresses::email(email)?;
+        let hash = match password {
+            Some(password) => {
+                self.parts.passwords.check_rules(password)?;
+                Some(self.parts.passwords.hash(password).await?)
+            }
+            None => None,
+        };
+        let now = self.clock.now();
+        let organization = NewOrganization {
+            id: self.ids.next()?,
+            uuid: self.random.uuid_v7(now),
+            name: name.clone(),
+            contact_email: Some(email.clone()),
+            domains: Vec::new(),
+            stream: self.ids.next()?,
+            created_at: now,
+        };
+        let mut admin = self.person(organization.id, self.ids.next()?, self.ids.next()?, now);
+        admin.name = email.split('@').next().unwrap_or(&email).to_owned();
+        admin.email = Some(email.clone());
+        admin.role = "EnterpriseAdmin".to_owned();
+        admin.password_hash = hash;
+        admin.confirmed_at = Some(now);
+        let (api_key, key) = self.api_key(self.ids.next()?);
+
+        let end = now.plus(self.parts.auth.refresh_days);
+        let family = new_family(self.random.uuid(), organization.id, admin.id, Origin::Admin, None, now, end);
+        let login = Login::of(&admin.row(), Some(family.id), Origin::Admin, None);
+        let refresh = self.parts.tokens.mint_refresh(&login, end)?;
+        let token =
+            self.parts.tokens.mint_user(&login, now.plus(self.parts.auth.admin_token_seconds).min(end))?;
+
+        let mut append = Append::default()
+            .with(organizations::insert(&organization))
+            .with(keys::insert_api_key(organization.id, &key, fingerprint(&api_key), now))
+            .with(people::insert(&admin))
+            .with(store::insert_family(&family))
+            .with(store::insert_refresh(fingerprint(&refresh), family.id, now, end));
+        append.guards.push(Guard::Holds {
+            stmt: people::email_is_free(&email, admin.id),
+            otherwise: Refusal::new(Code::EmailTaken, "the e-mail address belongs to somebody"),
+        });
+        append.streams.push(NewStream {
+            id: organization.stream,
+            organization: organization.id,
+            kind: StreamKind::Org,
+            channel: org_channel(organization.id),
+        });
+        append.streams.push(inbox(&admin));
+        self.journal.append(append).await?;
+        Ok(Provisioned {
+            organization: OrganizationView { id: organization.id, name },
+            api_key,
+            admin: AdminView { id: admin.id, email, token, refresh },
+        })
+    }
+
+    /// `count` people with a token each that lives for `life` (the configured time of admin tokens where missing).
+    /// Those of the chunks that were done stay when a later chunk fails.
+    pub async fn create_people(
+        &self,
+        organization: OrgId,
+        count: usize,
+        life: Option<Duration>,
+    ) -> Result<Vec<Recruit>> {
+        if organizations::by_id(&self.db, organization).await?.is_none() {
+            return Err(Error::not_found("organization"));
+        }
+        let life = life.unwrap_or(self.parts.auth.admin_token_seconds);
+        let mut recruits = Vec::with_capacity(count);
+        while recruits.len() < count {
+            let chunk = CHUNK.min(count - recruits.len());
+            self.create_chunk(organization, chunk, life, &mut recruits).await?;
+        }
+        Ok(recruits)
+    }
+
+    async fn create_chunk(
+        &self,
+        organization: OrgId,
+        count: usize,
+        life: Duration,
+        recruits: &mut Vec<Recruit>,
+    ) -> Result<()> {
+        let now = self.clock.now();
+        let ids = self.ids.reserve::<PersonId>(count).await?;
+        let streams = self.ids.reserve::<StreamId>(count).await?;
+        let mut append = Append::default();
+        let mut made = Vec::with_capacity(count);
+        for (id, stream) in ids.zip(streams) {
+            let mut person = self.person(organization, id, stream, now);
+            let email = format!("user{id}@people.example");
+            person.name = format!("User {id}");
+            person.email = Some(email.clone());
+            person.confirmed_at = Some(now);
+            append.streams.push(inbox(&person));
+            append = append.with(people::insert(&person));
+            let login = Login::of(&person.row(), None, Origin::Admin, None);
+            let token = self.parts.tokens.mint_user(&login, now.plus(life))?;
+            made.push(Recruit { id, email, token });
+        }
+        self.journal.append(append).await?;
+        recruits.append(&mut made);
+        Ok(())
+    }
+
+    /// A new key and its row.
+    fn api_key(&self, id: ApiKeyId) -> (String, ApiKeyRow) {
+        let key = format!("swk_{}", self.random.token::<24>());
+        let sealed = self.parts.sealer.seal("api_key.sealed", key.as_bytes(), &self.random);
+        (key, ApiKeyRow { id, description: "first key".to_owned(), sealed })
+    }
+
+    fn person(&self, organization: OrgId, id: PersonId, stream: StreamId, now: Timestamp) -> NewPerson {
+        NewPerson {
+            id,
+            uuid: self.random.uuid_v7(now),
+            organization,
+            login: id,
+            kind: "member",
+            name: String::new(),
+            email: None,
+            username: None,
+            title: None,
+            location: None,
+            phone: None,
+            language: None,
+            license: "expert".to_owned(),
+            role: "User".to_owned(),
+            password_hash: None,
+            active: true,
+            confirmed_at: None,
+            invitation_sent_at: None,
+            stream,
+            created_at: now,
+        }
+    }
+}
+
+/// The person's own stream.
+fn inbox(person: &NewPerson) -> NewStream {
+    NewStream {
+        id: person.stream,
+        organization: person.organization,
+        kind: StreamKind::User,
+        channel: user_channel(person.id),
+    }
+}
