@@ -6,6 +6,7 @@ pub mod calls;
 pub mod ice;
 pub mod messages;
 pub mod passwords;
+pub mod provisioning;
 pub mod rate_limit;
 pub mod reachability;
 pub mod sessions;
