@@ -13,10 +13,12 @@
 //! lower-cased column; PostgreSQL refuses U+0000 in texts; a `$1` of a bare `select $1` needs a cast.
 
 pub mod conversations;
+pub mod custom_fields;
 pub mod calls;
 mod db;
 mod dialect;
 mod error;
+pub mod guest_links;
 pub mod idempotency;
 pub mod ids;
 pub mod messages;
@@ -29,6 +31,7 @@ pub mod filter;
 pub mod keys;
 pub mod organizations;
 pub mod people;
+pub mod procedures;
 mod stmt;
 pub mod tokens;
 mod tx;

@@ -1,7 +1,8 @@
 //! Every statement text of the store by name, so that tests can prepare and explain each on both engines.
 
 use super::{
-    Dialects, attachments, calls, conversations, idempotency, ids, keys, messages, notices, organizations, people, relay, sessions, tokens
+    Dialects, calls, conversations, custom_fields, guest_links, idempotency, ids, keys, messages, organizations, people, procedures, relay,
+    sessions, tokens, workbox_views,
 };
 
 /// A named text.
@@ -15,19 +16,21 @@ pub struct Statement {
 
 /// The lists of all store files.
 const FILES: &[&[Statement]] = &[
-    attachments::STATEMENTS,
     calls::STATEMENTS,
     conversations::STATEMENTS,
+    custom_fields::STATEMENTS,
+    guest_links::STATEMENTS,
     idempotency::STATEMENTS,
     ids::STATEMENTS,
     keys::STATEMENTS,
     messages::STATEMENTS,
-    notices::STATEMENTS,
     organizations::STATEMENTS,
     people::STATEMENTS,
+    procedures::STATEMENTS,
     relay::STATEMENTS,
     sessions::STATEMENTS,
     tokens::STATEMENTS,
+    workbox_views::STATEMENTS,
 ];
 
 /// All statements of all store files.
