@@ -33,6 +33,9 @@ statements! {
          returning id";
     FAMILIES_REVOKE_PERSON =
         "update token_family set revoked_at = $2 where person_id = $1 and revoked_at is null";
+    FAMILY_EXTEND = "update token_family set expires_at = $2 where id = $1 and expires_at < $2";
+    RAISE_TOKEN_VERSION =
+        "update person set token_version = token_version + 1 where id = $1 and removed_at is null";
     REFRESH_INSERT =
         "insert into refresh_token (hash, family_id, created_at, expires_at, replaced_at) \
          values ($1, $2, $3, $4, null)";
@@ -62,6 +65,8 @@ statements! {
     CONVERSATION_ORGANIZATION = "select organization_id from conversation where id = $1";
     IN_SESSION =
         "select 1 from session_member where session_id = $1 and person_id = $2 and removed_at is null";
+    WORKBOX_OF_GUEST =
+        "select conversation_id from guest_link where person_id = $1 and revoked_at is null order by id desc limit 1";
     LINK_BY_HASH =
         "select id, uuid, organization_id, conversation_id, person_id, joined_at, expires_at, revoked_at, action \
          from guest_link where hash = $1";
@@ -162,6 +167,16 @@ pub fn insert_family(family: &FamilyRow) -> Stmt {
 /// Ends one family.
 pub fn revoke_family(id: Uuid, now: Timestamp) -> Stmt {
     sql(FAMILY_REVOKE).bind(id).bind(now)
+}
+
+/// Lets a family live on until `end`.
+pub fn extend_family(id: Uuid, end: Timestamp) -> Stmt {
+    sql(FAMILY_EXTEND).bind(id).bind(end)
+}
+
+/// Makes all tokens of a person worthless.
+pub fn raise_token_version(person: PersonId) -> Stmt {
+    sql(RAISE_TOKEN_VERSION).bind(person)
 }
 
 /// Ends the families that came from one personal access token, guest link or partner key; gives their ids.
@@ -287,6 +302,12 @@ pub async fn conversation_organization(on: impl Executor, id: ConversationId) ->
 pub async fn is_in_session(on: impl Executor, session: SessionId, person: PersonId) -> Result<bool> {
     let row: Option<(i64,)> = sql(IN_SESSION).bind(session).bind(person).optional(on).await?;
     Ok(row.is_some())
+}
+
+/// The help thread that a guest was let into.
+pub async fn workbox_of_guest(on: impl Executor, person: PersonId) -> Result<Option<ConversationId>> {
+    let row: Option<(ConversationId,)> = sql(WORKBOX_OF_GUEST).bind(person).optional(on).await?;
+    Ok(row.map(|(id,)| id))
 }
 
 /// A guest's link, as opening it needs it.
