@@ -2,6 +2,11 @@
 
 pub mod messages;
 pub mod tools;
+pub mod passwords;
+pub mod rate_limit;
+pub mod sign_in;
+pub mod signing_keys;
+pub mod tokens;
 pub mod views;
 
 /// All use cases; one per server, shared by every request.
