@@ -31,6 +31,8 @@ pub struct Append {
     pub events: Vec<NewEvent>,
     /// Set by an owner whose state runs ahead of the commit.
     pub chain: Option<Chain>,
+    /// True where a refusal leaves the owner's state right: the chain goes on behind it.
+    pub harmless: bool,
 }
 
 /// Appends that were decided one upon the other: once one of them fails, those behind it are refused too, since the
@@ -126,6 +128,9 @@ pub enum RowOp {
     Message(Box<MessageRow>),
     /// Somebody's receipt watermarks. Written in bulk; they only grow.
     Marker(MarkerRow),
+    /// A statement that rewrites events: runs when all events of the commit are in place, those of appends before this
+    /// one included.
+    Late(Stmt),
     /// Any other statement.
     Exec {
         /// The statement.

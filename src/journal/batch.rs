@@ -1,8 +1,9 @@
 //! One group commit: many appends, one transaction, few statements.
 //!
-//! Order inside the transaction: appends that need statements of their own (each under a savepoint), then the heads of
-//! all streams (locked in ascending order on PostgreSQL), then the bulk rows of everything that was accepted. So a
-//! refusal costs only its own append, and a thousand messages cost six statements.
+//! Order inside the transaction: the heads of all streams (locked in ascending order on PostgreSQL) and the message
+//! uuids that are known, then appends that need statements of their own (each under a savepoint), then the bulk rows of
+//! everything that was accepted. So a refusal costs only its own append and leaves nothing of it, and a thousand messages
+//! cost six statements.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
@@ -81,27 +82,31 @@ pub(super) async fn write(
     appends: &[Append],
 ) -> Result<Written, StoreError> {
     let mut tx = db.begin().await?;
-    let mut refusals: Vec<Option<Refusal>> = Vec::with_capacity(appends.len());
-    for append in appends {
-        let refusal = if append.chain.as_ref().is_some_and(Chain::is_broken) {
-            Some(Refusal::new(Code::Unavailable, "what this was based on was not stored, try again"))
-        } else if append.is_plain() {
-            None
-        } else {
-            run_alone(&mut tx, epochs, append).await?
-        };
-        if let (Some(_), Some(chain)) = (&refusal, &append.chain) {
+    let mut refusals: Vec<Option<Refusal>> = vec![None; appends.len()];
+    // What can be refused without running anything of an append comes first: nothing of it may stay.
+    let fresh: HashSet<StreamId> = appends.iter().flat_map(|a| &a.streams).map(|stream| stream.id).collect();
+    let mut heads = read_heads(&mut tx, db.dialect(), node, appends, |id| !fresh.contains(&id)).await?;
+    refuse_fenced(appends, &heads, &fresh, &mut refusals);
+    refuse_repeated(&mut tx, appends, &mut refusals).await?;
+    for (append, refusal) in appends.iter().zip(&mut refusals) {
+        if append.chain.as_ref().is_some_and(Chain::is_broken) {
+            let text = "what this was based on was not stored, try again";
+            *refusal = Some(Refusal::new(Code::Unavailable, text));
+        } else if refusal.is_none() && !append.is_plain() {
+            *refusal = run_alone(&mut tx, epochs, append).await?;
+        }
+        if let (Some(_), Some(chain), false) = (&refusal, &append.chain, append.harmless) {
             chain.break_off();
         }
-        refusals.push(refusal);
     }
-    let mut heads = read_heads(&mut tx, db.dialect(), node, appends).await?;
-    refuse_fenced(appends, &heads, &mut refusals);
-    refuse_repeated(&mut tx, appends, &mut refusals).await?;
+    if !fresh.is_empty() {
+        heads.extend(read_heads(&mut tx, db.dialect(), node, appends, |id| fresh.contains(&id)).await?);
+    }
 
     let mut written = Written { outcomes: Vec::with_capacity(appends.len()), events: Vec::new() };
     let mut messages = Vec::new();
     let mut markers = Vec::new();
+    let mut late = Vec::new();
     for (append, refusal) in appends.iter().zip(refusals) {
         if let Some(refusal) = refusal {
             written.outcomes.push(Err(refusal.into()));
@@ -113,6 +118,7 @@ pub(super) async fn write(
             match row {
                 RowOp::Message(message) => messages.push((&**message, offset)),
                 RowOp::Marker(marker) => markers.push(*marker),
+                RowOp::Late(stmt) => late.push(stmt),
                 RowOp::Exec { .. } => {}
             }
         }
@@ -122,6 +128,9 @@ pub(super) async fn write(
     update_activity(&mut tx, &messages).await?;
     raise_markers(&mut tx, db.dialect(), markers).await?;
     insert_events(&mut tx, &written.events).await?;
+    for stmt in late {
+        stmt.clone().execute(&mut tx).await?;
+    }
     update_heads(&mut tx, node, &heads).await?;
     tx.commit().await?;
     Ok(written)
@@ -187,8 +196,10 @@ async fn read_heads(
     dialect: Dialect,
     node: NodeEpoch,
     appends: &[Append],
+    wanted: impl Fn(StreamId) -> bool,
 ) -> Result<HashMap<StreamId, Head>, StoreError> {
-    let mut ids: Vec<StreamId> = appends.iter().flat_map(|a| &a.events).map(|event| event.stream).collect();
+    let events = appends.iter().flat_map(|append| &append.events);
+    let mut ids: Vec<StreamId> = events.map(|event| event.stream).filter(|id| wanted(*id)).collect();
     ids.sort_unstable();
     ids.dedup();
     let mut heads = HashMap::with_capacity(ids.len());
@@ -221,9 +232,14 @@ async fn read_heads(
 }
 
 /// An append to a stream that a later node has taken over, or to one that is gone, is refused.
-fn refuse_fenced(appends: &[Append], heads: &HashMap<StreamId, Head>, refusals: &mut [Option<Refusal>]) {
+fn refuse_fenced(
+    appends: &[Append],
+    heads: &HashMap<StreamId, Head>,
+    fresh: &HashSet<StreamId>,
+    refusals: &mut [Option<Refusal>],
+) {
     for (append, refusal) in appends.iter().zip(refusals) {
-        for event in &append.events {
+        for event in append.events.iter().filter(|event| !fresh.contains(&event.stream)) {
             match heads.get(&event.stream) {
                 Some(head) if !head.fenced => {}
                 Some(_) => {

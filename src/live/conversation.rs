@@ -5,20 +5,22 @@
 //!
 //! [`domain::machine::conversation::Conversation`]: crate::domain::machine::conversation::Conversation
 
+use std::{future::Future, pin::Pin};
+
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::{Env, Live, Registry};
+use super::{Env, Live, Loader, Registry};
 use crate::{
     base::clock::Timestamp,
     domain::{
-        error::Result,
+        error::{Error, Result},
         event::NewEvent,
         ids::{ConversationId, MessageId, PersonId},
-        machine::conversation::{Conversation, RECEIPT_DETAIL_LIMIT, Receipt},
+        machine::conversation::{Conversation, Marks, RECEIPT_DETAIL_LIMIT, Receipt},
     },
     journal::{Append, Committed},
-    store::conversations,
+    store::{Db, conversations},
 };
 
 /// What a command decided.
@@ -94,6 +96,28 @@ impl Conversations {
     }
 }
 
+/// Loads conversations for their actors.
+pub struct ConversationLoader(pub Db);
+
+impl Loader<ConversationId, Conversation> for ConversationLoader {
+    fn load(&self, id: ConversationId) -> Pin<Box<dyn Future<Output = Result<Conversation>> + Send + '_>> {
+        Box::pin(
+            async move { conversations::load(&self.0, id).await?.ok_or_else(|| Error::not_found("workbox")) },
+        )
+    }
+}
+
+impl Conversations {
+    /// Starts the actors of all conversations with receipts that nobody was told of. To be called before the node is
+    /// ready.
+    pub async fn wake_unannounced(&self, db: &Db) -> Result<()> {
+        for id in conversations::unannounced(db).await? {
+            self.wake(id).await?;
+        }
+        Ok(())
+    }
+}
+
 #[derive(Serialize)]
 struct ReceiptView {
     user_id: PersonId,
@@ -103,32 +127,53 @@ struct ReceiptView {
 
 #[derive(Serialize)]
 struct ReceiptsUpdated {
+    workbox_id: ConversationId,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     receipts: Vec<ReceiptView>,
     most_recent_all_received: MessageId,
     most_recent_all_read: MessageId,
 }
 
-/// `receipt.updated`, and the rows that remember what was announced. Guests learn of nothing internal: their stream
-/// shows watermarks no higher than the newest message that they can see.
+/// `receipt.updated`, and the rows that remember what was announced. On the stream that guests see, watermarks stand on
+/// messages that guests see; where that is not the whole truth, the internal stream tells it.
 fn announce(state: &Conversation, receipts: &[Receipt], env: &Env, now: Timestamp) -> Append {
-    let (all_received, all_read) = state.common_marks();
-    let visible = |id: MessageId| id.min(state.last_message);
-    let receipts_shown = if state.members.len() > RECEIPT_DETAIL_LIMIT { &[] } else { receipts };
-    let data = ReceiptsUpdated {
-        receipts: receipts_shown
-            .iter()
-            .map(|(person, received, read)| ReceiptView {
-                user_id: *person,
-                received_id: visible(*received),
-                read_id: visible(*read),
-            })
-            .collect(),
-        most_recent_all_received: visible(all_received),
-        most_recent_all_read: visible(all_read),
-    };
-    let event = NewEvent::new(state.stream, "receipt.updated", env.random.uuid_v7(now), now, None, &data);
-    let mut append = Append::of_events(vec![event]);
+    let shown: Vec<_> = receipts.iter().filter_map(|r| r.shown.map(|marks| (r.person, marks))).collect();
+    let whole: Vec<_> = receipts
+        .iter()
+        .filter(|r| state.members.get(&r.person).is_some_and(|member| member.shown != r.marks))
+        .map(|r| (r.person, r.marks))
+        .collect();
+    let mut append = Append::default();
+    for (stream, marks, all) in
+        [(state.stream, shown, state.common_shown()), (state.internal_stream, whole, state.common_marks())]
+    {
+        if marks.is_empty() {
+            continue;
+        }
+        let detailed = state.members.len() <= RECEIPT_DETAIL_LIMIT;
+        let data = ReceiptsUpdated {
+            workbox_id: state.id,
+            receipts: marks
+                .into_iter()
+                .filter(|_| detailed)
+                .map(|(user_id, Marks { received, read })| ReceiptView {
+                    user_id,
+                    received_id: received,
+                    read_id: read,
+                })
+                .collect(),
+            most_recent_all_received: all.received,
+            most_recent_all_read: all.read,
+        };
+        append.events.push(NewEvent::new(
+            stream,
+            "receipt.updated",
+            env.random.uuid_v7(now),
+            now,
+            None,
+            &data,
+        ));
+    }
     for chunk in receipts.chunks(conversations::ANNOUNCED_CHUNK) {
         append = append.with(conversations::set_announced(state.id, chunk));
     }

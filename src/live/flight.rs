@@ -60,6 +60,7 @@ impl Flight {
     /// Hands over an append whose refusal leaves the state right (a message sent twice).
     pub fn submit_harmless(&self, mut append: Append, done: impl FnOnce(Result<Committed>) + Send + 'static) {
         append.chain = Some(self.chain.clone());
+        append.harmless = true;
         let this = self.clone();
         self.send(append, move |outcome| {
             if outcome.as_ref().is_err_and(Error::is_temporary) {

@@ -1,31 +1,34 @@
 //! Messages and receipts of conversations: sending, editing, deleting, reading, marking.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::views::{Avatar, BriefContact};
+use super::{
+    tools::{Events, Tools, actor_of, check_scope},
+    views::{Avatar, BriefContact},
+};
 use crate::{
-    base::{
-        clock::{Clock, Timestamp},
-        random::Random,
-    },
+    base::{cache::Cache, clock::Timestamp},
     domain::{
         caller::Caller,
         codes::Code,
         error::{Error, Result},
-        event::{Actor, NewEvent},
-        ids::{ConversationId, MessageId, Offset, PersonId},
+        ids::{ConversationId, MessageId, Offset, OrgId, PersonId},
+        machine::conversation::{Conversation, UpTo},
+        once::Once,
     },
     journal::{Append, MarkerRow, MessageRow, Refusal, RowOp},
-    live::conversation::{Conversations, Decision},
+    live::{Env, conversation::Decision},
     store::{
-        Db, conversations,
-        ids::Ids,
-        messages::{self, Side, StoredMessage},
+        conversations,
+        messages::{self, Probe, Side, StoredMessage},
         people::{self, BriefPerson},
     },
 };
@@ -34,11 +37,6 @@ use crate::{
 pub const METADATA_LIMIT: usize = 32 * 1024;
 /// Longest name a message can be sent under, in characters.
 const NAME_LIMIT: usize = 255;
-/// Page size of message lists where the client leaves it to us.
-pub const DEFAULT_PAGE: i64 = 50;
-/// Largest page of messages.
-pub const LARGEST_PAGE: i64 = 200;
-
 /// Types of messages that clients may send, with the texts that their metadata must hold.
 const TYPES: &[(&str, &[&str])] = &[
     ("Text", &["message"]),
@@ -116,6 +114,8 @@ pub struct Marks {
     pub received_id: MessageId,
     /// Newest message read.
     pub read_id: MessageId,
+    /// Messages of others beyond that.
+    pub unread: i64,
 }
 
 /// Received and read flags of one participant for one message.
@@ -151,41 +151,60 @@ pub enum Direction {
     Descending,
 }
 
+/// People whose names are remembered for sending.
+const REMEMBERED: usize = 20_000;
+/// How long a changed name may still appear in new messages.
+const REMEMBERED_FOR: Duration = Duration::from_secs(5);
+
 /// Use cases of messages. Cheap to clone.
 #[derive(Clone)]
 pub struct Messages {
-    db: Db,
-    ids: Ids,
-    clock: Clock,
-    random: Random,
-    conversations: Conversations,
+    tools: Tools,
+    authors: Arc<Cache<PersonId, BriefPerson>>,
 }
 
 impl Messages {
     /// Wires it.
-    pub fn new(db: Db, ids: Ids, clock: Clock, random: Random, conversations: Conversations) -> Self {
-        Self { db, ids, clock, random, conversations }
+    pub fn new(tools: Tools) -> Self {
+        let authors = Arc::new(Cache::new(REMEMBERED, REMEMBERED_FOR, tools.clock.clone()));
+        Self { tools, authors }
     }
 
     /// Sends a message. A `uuid` that the author used here before gives the first message again, or an error when the
     /// content differs.
-    pub async fn send(&self, caller: &Caller, id: ConversationId, draft: Draft) -> Result<MessageView> {
+    pub async fn send(
+        &self,
+        caller: &Caller,
+        id: ConversationId,
+        draft: Draft,
+        once: &Once,
+    ) -> Result<MessageView> {
+        if let Some(first) = once.replayed::<MessageId>()? {
+            return self.get(caller, id, first).await;
+        }
         let author = caller.person()?;
+        check_scope(caller, id)?;
         let checked = check(caller, draft)?;
+        let (client_uuid, hash) = (checked.uuid, checked.hash);
         let person = self.author(author).await?;
-        let message = self.ids.next::<MessageId>()?;
-        let uuid = checked.uuid.unwrap_or_else(|| self.random.uuid_v7(self.clock.now()));
-        let hash = checked.hash;
         let actor = actor_of(caller);
+        let organization = caller.organization;
+        let (ids, keep, once) = (self.tools.ids.clone(), self.tools.keep_outcomes, once.clone());
+        let taken = Arc::new(OnceLock::new());
+        let refused = Arc::clone(&taken);
         let outcome = self
+            .tools
             .conversations
             .decide(id, move |state, env| {
+                in_organization(state, organization)?;
                 state.may_send(author, checked.internal)?;
+                // Numbers are taken here, so that they grow in the order of the stream: watermarks rely on it.
+                let message = ids.next::<MessageId>()?;
                 let now = env.now();
                 let row = MessageRow {
                     conversation: id,
                     id: message,
-                    uuid,
+                    uuid: checked.uuid.unwrap_or_else(|| env.random.uuid_v7(now)),
                     client_uuid: checked.uuid.is_some(),
                     author,
                     author_name: checked.username,
@@ -194,34 +213,42 @@ impl Messages {
                     metadata: checked.metadata,
                     body_hash: checked.hash,
                     internal: checked.internal,
-                    sent_at: checked.sent_at.unwrap_or(now),
+                    // A clock that runs ahead must not pin a message above all later ones.
+                    sent_at: checked.sent_at.map_or(now, |at| at.min(now)),
                     created_at: now,
                 };
                 let view = MessageView::of_row(&row, &person);
                 let stream = state.stream_for(checked.internal);
-                let event =
-                    NewEvent::new(stream, "message.created", env.random.uuid_v7(now), now, Some(&actor), &view);
-                let mut append = Append::of_events(vec![event]);
+                let mut events = Events::new(&env.random, now, Some(Arc::new(actor)));
+                events.add(stream, "message.created", &view);
+                let mut append = events.into_append();
                 append.rows.push(RowOp::Message(Box::new(row)));
+                Tools::remember(keep, &mut append, &once, &message, now);
+                // Set once: the closure runs once.
+                let _ = taken.set((message, (state.last_message, state.last_internal)));
                 if state.sent(author, message, checked.internal) {
                     append = append.with(conversations::set_participated(id, author));
                 }
                 Ok(Decision {
                     append,
                     harmless: true,
-                    reply: Box::new(move |committed| MessageView {
-                        offset: committed.offset_in(stream),
-                        read: Some(true),
-                        ..view
+                    reply: Box::new(move |committed| {
+                        let offset = committed.offset_in(stream);
+                        MessageView { offset, read: Some(true), ..view }.with_avatar()
                     }),
                 })
             })
             .await;
-        match outcome {
-            Err(error) if error.code() == Code::Constraint && checked.uuid.is_some() => {
+        if let (Err(_), Some((message, before))) = (&outcome, refused.get().copied()) {
+            // The state ran ahead of a message that is not there. An actor that has stopped meanwhile knows the truth.
+            let correct = Box::new(move |state: &mut Conversation, _: &Env| state.unsent(message, before));
+            drop(self.tools.conversations.tell(id, correct).await);
+        }
+        match (outcome, client_uuid) {
+            (Err(error), Some(uuid)) if error.code() == Code::Constraint => {
                 self.first_of(id, author, uuid, hash).await?.ok_or(error)
             }
-            outcome => outcome,
+            (outcome, _) => outcome,
         }
     }
 
@@ -233,7 +260,7 @@ impl Messages {
         uuid: Uuid,
         hash: [u8; 32],
     ) -> Result<Option<MessageView>> {
-        let Some(first) = messages::by_uuid(&self.db, id, author, uuid).await? else { return Ok(None) };
+        let Some(first) = messages::by_uuid(&self.tools.db, id, author, uuid).await? else { return Ok(None) };
         if first.body_hash != hash {
             return Err(Error::constraint("this uuid was used for another message"));
         }
@@ -274,7 +301,7 @@ impl Messages {
                 Direction::Descending => Side::Before(from.sent_at, from.id),
             }
         };
-        let rows = messages::page(&self.db, id, side, !reader.guest, limit).await?;
+        let rows = messages::page(&self.tools.db, id, side, !reader.guest, limit).await?;
         self.views(rows, Some(reader)).await
     }
 
@@ -287,7 +314,7 @@ impl Messages {
         limit: i64,
     ) -> Result<Vec<MessageView>> {
         let reader = self.reader(caller, id).await?;
-        let rows = messages::page(&self.db, id, side, !reader.guest, limit).await?;
+        let rows = messages::page(&self.tools.db, id, side, !reader.guest, limit).await?;
         self.views(rows, Some(reader)).await
     }
 
@@ -300,7 +327,7 @@ impl Messages {
         limit: i64,
     ) -> Result<Vec<MessageView>> {
         let reader = self.reader(caller, id).await?;
-        let rows = messages::changed_since(&self.db, id, since, !reader.guest, limit).await?;
+        let rows = messages::changed_since(&self.tools.db, id, since, !reader.guest, limit).await?;
         self.views(rows, Some(reader)).await
     }
 
@@ -317,8 +344,9 @@ impl Messages {
         let author = own(&stored, reader.person, "edit")?;
         let metadata: Arc<str> = check_metadata(kind_of(&stored.kind)?, &metadata)?.into();
         let person = self.author(author).await?;
-        let actor = actor_of(caller);
-        self.conversations
+        let actor = Arc::new(actor_of(caller));
+        self.tools
+            .conversations
             .decide(id, move |state, env| {
                 state.member(author)?;
                 let now = env.now();
@@ -330,25 +358,26 @@ impl Messages {
                 };
                 let [keep, change] = messages::edit(id, message, &metadata, author, now);
                 let stream = state.stream_for(view.internal);
-                let data = MessageView { offset: None, read: None, ..view.clone() };
-                let event =
-                    NewEvent::new(stream, "message.edited", env.random.uuid_v7(now), now, Some(&actor), &data);
-                let gone = Refusal::new(Code::NotFound, "message not found");
-                let mut append = Append::of_events(vec![event]).with(keep);
-                append.rows.push(RowOp::exec_one(change, gone));
+                let mut events = Events::new(&env.random, now, Some(actor));
+                events.add(stream, "message.edited", &MessageView { offset: None, ..view.clone() });
+                let mut append = events.into_append().with(keep);
+                append.rows.push(RowOp::exec_one(change, GONE));
+                let view = MessageView { read: Some(true), ..view }.with_avatar();
                 Ok(Decision { append, harmless: true, reply: Box::new(move |_| view) })
             })
             .await
     }
 
-    /// Deletes one of the caller's own messages (or any, with the right to manage): a tombstone without content stays.
+    /// Deletes one of the caller's own messages: a tombstone without content stays.
     pub async fn delete(&self, caller: &Caller, id: ConversationId, message: MessageId) -> Result<()> {
         let reader = self.reader(caller, id).await?;
         let stored = self.visible(reader, id, message).await?;
-        own(&stored, reader.person, "delete")?;
-        let actor = actor_of(caller);
-        self.conversations
+        let author = own(&stored, reader.person, "delete")?;
+        let actor = Arc::new(actor_of(caller));
+        self.tools
+            .conversations
             .decide(id, move |state, env| {
+                state.member(author)?;
                 let now = env.now();
                 let stream = state.stream_for(stored.internal);
                 let view = MessageView {
@@ -359,12 +388,13 @@ impl Messages {
                     offset: None,
                     ..MessageView::of_stored(stored, None)
                 };
-                let event =
-                    NewEvent::new(stream, "message.deleted", env.random.uuid_v7(now), now, Some(&actor), &view);
+                let mut events = Events::new(&env.random, now, Some(actor));
+                events.add(stream, "message.deleted", &view);
                 let [created, edited, revisions, row] = messages::bury(id, stream, message, now);
-                let gone = Refusal::new(Code::NotFound, "message not found");
-                let mut append = Append::of_events(vec![event]).with(created).with(edited).with(revisions);
-                append.rows.push(RowOp::exec_one(row, gone));
+                let mut append = events.into_append().with(revisions);
+                append.rows.push(RowOp::exec_one(row, GONE));
+                // The event of an edit may come into the log in the same commit: it is cleared there, too.
+                append.rows.extend([RowOp::Late(created), RowOp::Late(edited)]);
                 Ok(Decision { append, harmless: true, reply: Box::new(|_| ()) })
             })
             .await
@@ -377,25 +407,50 @@ impl Messages {
         id: ConversationId,
         message: MessageId,
         read: bool,
+        once: &Once,
     ) -> Result<Marks> {
         let person = caller.person()?;
-        if message.0 > 0 {
-            let reader = self.reader(caller, id).await?;
-            self.visible(reader, id, message).await?;
+        check_scope(caller, id)?;
+        if once.replayed::<()>()?.is_some() {
+            return self.marks(caller, id).await;
         }
-        self.conversations
-            .decide(id, move |state, _| {
-                let grown = state.mark(person, message, read)?;
-                let member = state.member(person)?;
-                let marks = Marks { received_id: member.received, read_id: member.read };
+        let up_to = if message.0 <= 0 {
+            UpTo::Newest
+        } else {
+            let reader = self.reader(caller, id).await?;
+            let stored = self.visible(reader, id, message).await?;
+            let shown = if stored.internal {
+                let open = Probe { up_to: message, internal: Some(false), ..Probe::default() };
+                messages::newest(&self.tools.db, id, &[open]).await?.first().copied().flatten()
+            } else {
+                Some(message)
+            };
+            UpTo::Message { id: message, shown: shown.unwrap_or_default() }
+        };
+        let (organization, keep, once) = (caller.organization, self.tools.keep_outcomes, once.clone());
+        self.tools
+            .conversations
+            .decide(id, move |state, env| {
+                in_organization(state, organization)?;
+                let grown = state.mark(person, up_to, read)?;
                 let mut append = Append::default();
-                if let Some((received, read)) = grown {
+                if let Some(marks) = grown {
+                    let (received, read) = (marks.received, marks.read);
                     append.rows.push(RowOp::Marker(MarkerRow { conversation: id, person, received, read }));
                 }
+                Tools::remember(keep, &mut append, &once, &(), env.now());
                 // Nothing to store waits all the same: what it repeats may still be on its way to the disk.
-                Ok(Decision::new(append, marks))
+                Ok(Decision::new(append, ()))
             })
-            .await
+            .await?;
+        self.marks(caller, id).await
+    }
+
+    /// The caller's watermarks and how much is unread behind them.
+    async fn marks(&self, caller: &Caller, id: ConversationId) -> Result<Marks> {
+        let reader = self.reader(caller, id).await?;
+        let unread = messages::unread(&self.tools.db, id, reader.person, reader.read, !reader.guest).await?;
+        Ok(Marks { received_id: reader.received, read_id: reader.read, unread })
     }
 
     /// Who has received and read a message.
@@ -407,7 +462,7 @@ impl Messages {
     ) -> Result<Vec<ReceiptStatus>> {
         let reader = self.reader(caller, id).await?;
         let stored = self.visible(reader, id, message).await?;
-        let marks = messages::watermarks(&self.db, id).await?;
+        let marks = messages::watermarks(&self.tools.db, id).await?;
         Ok(marks
             .into_iter()
             .filter(|mark| !(stored.internal && mark.guest))
@@ -422,68 +477,65 @@ impl Messages {
             .collect())
     }
 
-    /// How far the participants are.
+    /// How far the participants are. A message counts as received (or read) by all when everybody who can see it, its
+    /// author apart, is at or beyond it; by some, when anybody but its author is.
     pub async fn thread_receipts(&self, caller: &Caller, id: ConversationId) -> Result<ThreadReceipts> {
         let reader = self.reader(caller, id).await?;
-        let marks = messages::watermarks(&self.db, id).await?;
-        let received: Vec<_> = marks.iter().map(|m| (m.received_id, m.person_id)).collect();
-        let read: Vec<_> = marks.iter().map(|m| (m.read_id, m.person_id)).collect();
+        let places = messages::watermarks(&self.tools.db, id).await?;
+        // Guests take no part in internal messages, so the two sides are looked at apart.
+        let sides: &[bool] = if reader.guest { &[false] } else { &[false, true] };
+        let mut probes = Vec::new();
+        for internal in sides {
+            let places = places.iter().filter(|place| !(*internal && place.guest));
+            let received = places.clone().map(|place| (place.received_id, place.person_id)).collect();
+            let read = places.map(|place| (place.read_id, place.person_id)).collect();
+            for marks in [received, read] {
+                probes.extend(furthest_and_common(marks, *internal));
+            }
+        }
+        let found = messages::newest(&self.tools.db, id, &probes).await?;
+        // Four probes per kind of mark: two for "some", two for "all".
+        let newest = |kind: usize, part: usize| {
+            (0..sides.len())
+                .flat_map(|side| {
+                    let at = side * 8 + kind * 4 + part * 2;
+                    found.get(at..at + 2).unwrap_or_default().iter().copied().flatten()
+                })
+                .max()
+        };
         Ok(ThreadReceipts {
-            most_recent_partial_received: self.furthest(id, &received, reader.guest).await?,
-            most_recent_all_received: self.common(id, &received, reader.guest).await?,
-            most_recent_partial_read: self.furthest(id, &read, reader.guest).await?,
-            most_recent_all_read: self.common(id, &read, reader.guest).await?,
+            most_recent_partial_received: newest(0, 0),
+            most_recent_all_received: newest(0, 1),
+            most_recent_partial_read: newest(1, 0),
+            most_recent_all_read: newest(1, 1),
         })
     }
 
-    /// The newest message at or below the highest watermark.
-    async fn furthest(
-        &self,
-        id: ConversationId,
-        marks: &[(MessageId, PersonId)],
-        guest: bool,
-    ) -> Result<Option<MessageId>> {
-        let Some(highest) = marks.iter().map(|(mark, _)| *mark).max() else { return Ok(None) };
-        Ok(messages::newest_up_to(&self.db, id, highest, None, !guest).await?)
-    }
-
-    /// The newest message that everybody but its author has passed. Beyond the lowest watermark that can only be one
-    /// of the person who lags, and only up to the second lowest.
-    async fn common(
-        &self,
-        id: ConversationId,
-        marks: &[(MessageId, PersonId)],
-        guest: bool,
-    ) -> Result<Option<MessageId>> {
-        let mut marks = marks.to_vec();
-        marks.sort_unstable();
-        let Some((lowest, lagging)) = marks.first().copied() else { return Ok(None) };
-        let second = marks.get(1).map_or(MessageId(i64::MAX), |(mark, _)| *mark);
-        let own = messages::newest_up_to(&self.db, id, second, Some((lagging, lowest)), !guest).await?;
-        match own {
-            Some(own) => Ok(Some(own)),
-            None => Ok(messages::newest_up_to(&self.db, id, lowest, None, !guest).await?),
-        }
-    }
-
-    /// How the caller reads this conversation: as a participant, or as an administrator of its organisation.
+    /// How the caller reads this conversation.
     async fn reader(&self, caller: &Caller, id: ConversationId) -> Result<Reader> {
         let person = caller.person()?;
-        let place = messages::place_of(&self.db, caller.organization, id, person)
+        check_scope(caller, id)?;
+        let place = messages::place_of(&self.tools.db, caller.organization, id, person)
             .await?
             .ok_or_else(|| Error::not_found("workbox"))?;
-        Ok(Reader { person, guest: place.guest || caller.is_outsider(), read: place.read_id })
+        Ok(Reader {
+            person,
+            guest: place.guest || caller.is_outsider(),
+            received: place.received_id,
+            read: place.read_id,
+        })
     }
 
     async fn visible(&self, reader: Reader, id: ConversationId, message: MessageId) -> Result<StoredMessage> {
-        messages::by_id(&self.db, id, message)
+        messages::by_id(&self.tools.db, id, message)
             .await?
             .filter(|stored| !(stored.internal && reader.guest))
             .ok_or_else(|| Error::not_found("message"))
     }
 
     async fn author(&self, id: PersonId) -> Result<BriefPerson> {
-        people::brief(&self.db, id).await?.ok_or_else(|| Error::not_found("user"))
+        let load = async { people::brief(&self.tools.db, id).await?.ok_or_else(|| Error::not_found("user")) };
+        self.authors.get_or_load(id, load).await
     }
 
     async fn view(&self, stored: StoredMessage, reader: Option<Reader>) -> Result<MessageView> {
@@ -495,18 +547,13 @@ impl Messages {
         let mut authors: Vec<PersonId> = stored.iter().map(|message| message.author_id).collect();
         authors.sort_unstable();
         authors.dedup();
-        let people = people::brief_many(&self.db, &authors).await?;
+        let people = people::brief_many(&self.tools.db, &authors).await?;
         Ok(stored
             .into_iter()
             .map(|message| {
                 let person = people.iter().find(|person| person.id == message.author_id);
                 let read = reader.is_none_or(|r| message.author_id == r.person || message.id <= r.read);
-                let mut view = MessageView::of_stored(message, person);
-                view.read = Some(read);
-                if let Some(user) = &mut view.user {
-                    user.avatar = Some(Avatar::default());
-                }
-                view
+                MessageView { read: Some(read), ..MessageView::of_stored(message, person) }.with_avatar()
             })
             .collect())
     }
@@ -517,10 +564,46 @@ impl Messages {
 struct Reader {
     person: PersonId,
     guest: bool,
+    received: MessageId,
     read: MessageId,
 }
 
+/// For one kind of mark: probes for the newest message that some have passed, and that all have.
+///
+/// Beyond the second highest mark only one person has passed a message: it counts where somebody else wrote it. Beyond
+/// the lowest mark only one person has not: it counts where that person wrote it, up to the second lowest.
+fn furthest_and_common(mut marks: Vec<(MessageId, PersonId)>, internal: bool) -> [Probe; 4] {
+    marks.sort_unstable();
+    let place = |at: usize| marks.get(at).copied();
+    let internal = Some(internal);
+    let (highest, leader) = marks.last().copied().unwrap_or_default();
+    let second_highest = marks.len().checked_sub(2).and_then(place).unwrap_or_default().0;
+    let (lowest, lagging) = place(0).unwrap_or_default();
+    let second_lowest = place(1).map_or(MessageId(i64::MAX), |(mark, _)| mark);
+    [
+        Probe { up_to: second_highest, internal, ..Probe::default() },
+        Probe { up_to: highest, above: second_highest, internal, not_by: Some(leader), ..Probe::default() },
+        Probe { up_to: lowest, internal, ..Probe::default() },
+        Probe { up_to: second_lowest, above: lowest, internal, by: Some(lagging), ..Probe::default() },
+    ]
+}
+
+/// A conversation of another organisation is none.
+pub(super) fn in_organization(state: &Conversation, organization: OrgId) -> Result<()> {
+    if state.organization == organization { Ok(()) } else { Err(Error::not_found("workbox")) }
+}
+
+const GONE: Refusal = Refusal::new(Code::NotFound, "message not found");
+
 impl MessageView {
+    /// With the author's picture, as replies (not events) show it.
+    fn with_avatar(mut self) -> Self {
+        if let Some(user) = &mut self.user {
+            user.avatar = Some(Avatar::default());
+        }
+        self
+    }
+
     fn of_row(row: &MessageRow, author: &BriefPerson) -> Self {
         Self {
             id: row.id,
@@ -576,17 +659,6 @@ impl BriefPerson {
             avatar: None,
         }
     }
-}
-
-/// Who did it, for events.
-pub fn actor_of(caller: &Caller) -> Actor {
-    let kind = match (caller.person, caller.is_outsider()) {
-        (Some(_), false) => "user",
-        (Some(_), true) => "guest",
-        (None, _) => "enterprise",
-    };
-    let id = caller.person.map_or(caller.organization.0, |person| person.0);
-    Actor { kind, id, name: caller.name.clone() }
 }
 
 struct Checked {

@@ -13,6 +13,7 @@ pub mod sessions;
 pub mod sign_in;
 pub mod signing_keys;
 pub mod tokens;
+pub mod tools;
 pub mod views;
 
 /// All use cases; one per server, shared by every request.

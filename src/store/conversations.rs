@@ -1,6 +1,6 @@
 //! Conversations and who is in them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use uuid::Uuid;
 
@@ -8,18 +8,40 @@ use super::{Db, Stmt, StoreError, sql, statements};
 use crate::{
     base::clock::Timestamp,
     domain::{
-        ids::{ConversationId, MessageId, OrgId, ParticipantId, PersonId, StreamId},
-        machine::conversation::{Conversation, Member, Receipt, Status},
+        ids::{ConversationId, CustomFieldId, MessageId, OrgId, ParticipantId, PersonId, StreamId},
+        machine::conversation::{Conversation, Marks, Member, Receipt, Status, Thread},
     },
 };
 
+/// Participants with their watermarks, also as guests may know them: a watermark on an internal message shows as the
+/// newest message below it that is not.
+macro_rules! MEMBERS {
+    () => {
+        "select p.id, p.person_id, p.guest, p.creator, p.has_participated, p.received_id, p.read_id, \
+         p.announced_received_id, p.announced_read_id, \
+         case when r.id is null then p.received_id else coalesce((select max(m.id) from message m \
+         where m.conversation_id = p.conversation_id and m.id < p.received_id and not m.internal), 0) \
+         end as shown_received_id, \
+         case when d.id is null then p.read_id else coalesce((select max(m.id) from message m \
+         where m.conversation_id = p.conversation_id and m.id < p.read_id and not m.internal), 0) \
+         end as shown_read_id \
+         from participant p \
+         left join message r on r.conversation_id = p.conversation_id and r.id = p.received_id and r.internal \
+         left join message d on d.conversation_id = p.conversation_id and d.id = p.read_id and d.internal"
+    };
+}
+
 statements! {
     /// The columns that an actor keeps.
-    STATE = "select organization_id, stream_id, internal_stream_id, status, assigned_to, last_message_id, \
-        internal_message_id, version from conversation where id = $1";
+    STATE = "select organization_id, stream_id, internal_stream_id, title, description, status, created_by, assigned_to, \
+        reported_at, assigned_at, closed_at, last_message_id, internal_message_id, version from conversation \
+        where id = $1";
     /// Who is in it.
-    MEMBERS = "select id, person_id, guest, creator, has_participated, received_id, read_id, announced_received_id, \
-        announced_read_id from participant where conversation_id = $1 and removed_at is null";
+    MEMBERS = concat!(MEMBERS!(), " where p.conversation_id = $1 and p.removed_at is null");
+    /// Who was in it.
+    FORMER = concat!(MEMBERS!(), " where p.conversation_id = $1 and p.removed_at is not null");
+    /// Values of its custom fields.
+    FIELDS = "select field_id, value from custom_field_value where conversation_id = $1";
     /// Conversations with receipts that nobody was told of.
     UNANNOUNCED = "select distinct conversation_id from participant where received_id > announced_received_id \
         or read_id > announced_read_id order by conversation_id";
@@ -40,14 +62,12 @@ statements! {
         where conversation_id = $1 and person_id = $2 and removed_at is null";
     /// A participant has written something.
     PARTICIPATED = "update participant set has_participated = true where conversation_id = $1 and person_id = $2";
-    /// Title of the thread.
-    SET_TITLE = "update conversation set title = $2, version = $3, updated_at = $4 where id = $1";
-    /// Status of the thread. Times that do not change come as they are.
-    SET_STATUS = "update conversation set status = $2, assigned_to = $3, version = $4, updated_at = $5, \
-        assigned_at = case when $2 = 'ASSIGNED' then coalesce(assigned_at, $5) else assigned_at end, \
-        closed_at = case when $2 = 'CLOSED' then $5 else null end where id = $1";
-    /// Something else about the thread changed.
-    TOUCH = "update conversation set version = $2, updated_at = $3 where id = $1";
+    /// The thread's own fields, and that something happened in it.
+    SAVE = "update conversation set title = $2, status = $3, assigned_to = $4, assigned_at = $5, closed_at = $6, \
+        version = $7, updated_at = $8, last_active_at = $8, internal_active_at = $8 where id = $1";
+    SET_FIELD = "insert into custom_field_value (conversation_id, field_id, value) values ($1, $2, $3) \
+        on conflict (conversation_id, field_id) do update set value = excluded.value";
+    CLEAR_FIELD = "delete from custom_field_value where conversation_id = $1 and field_id = $2";
 }
 
 #[derive(sqlx::FromRow)]
@@ -55,8 +75,14 @@ struct StateRow {
     organization_id: OrgId,
     stream_id: StreamId,
     internal_stream_id: StreamId,
+    title: String,
+    description: String,
     status: String,
+    created_by: PersonId,
     assigned_to: Option<PersonId>,
+    reported_at: Timestamp,
+    assigned_at: Option<Timestamp>,
+    closed_at: Option<Timestamp>,
     last_message_id: MessageId,
     internal_message_id: MessageId,
     version: i64,
@@ -73,39 +99,62 @@ struct MemberRow {
     read_id: MessageId,
     announced_received_id: MessageId,
     announced_read_id: MessageId,
+    shown_received_id: MessageId,
+    shown_read_id: MessageId,
+}
+
+impl From<MemberRow> for Member {
+    fn from(row: MemberRow) -> Self {
+        let marks = Marks { received: row.received_id, read: row.read_id };
+        let shown = Marks { received: row.shown_received_id, read: row.shown_read_id };
+        let announced = Marks { received: row.announced_received_id, read: row.announced_read_id };
+        Self {
+            participant: row.id,
+            guest: row.guest,
+            creator: row.creator,
+            participated: row.has_participated,
+            marks,
+            shown,
+            announced,
+            announced_shown: if announced == marks { shown } else { Marks::default() },
+        }
+    }
 }
 
 /// The state that an actor begins with; `None` when there is no such conversation.
 pub async fn load(db: &Db, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
     let Some(row) = sql(STATE).bind(id).optional::<StateRow>(db).await? else { return Ok(None) };
-    let members: BTreeMap<PersonId, Member> = sql(MEMBERS)
-        .bind(id)
-        .all::<MemberRow>(db)
-        .await?
-        .into_iter()
-        .map(|row| {
-            let member = Member {
-                participant: row.id,
-                guest: row.guest,
-                creator: row.creator,
-                participated: row.has_participated,
-                received: row.received_id,
-                read: row.read_id,
-                announced: (row.announced_received_id, row.announced_read_id),
-            };
-            (row.person_id, member)
-        })
-        .collect();
-    Ok(Some(Conversation::new(
+    let members = sql(MEMBERS).bind(id).all::<MemberRow>(db).await?;
+    let fields = sql(FIELDS).bind(id).all::<(CustomFieldId, String)>(db).await?;
+    Ok(Some(Conversation {
         id,
-        row.organization_id,
-        (row.stream_id, row.internal_stream_id),
-        Status::by_name(&row.status).unwrap_or(Status::Reported),
-        row.assigned_to,
-        (row.last_message_id, row.internal_message_id),
-        row.version,
-        members,
-    )))
+        organization: row.organization_id,
+        stream: row.stream_id,
+        internal_stream: row.internal_stream_id,
+        status: Status::by_name(&row.status).unwrap_or(Status::Reported),
+        assigned_to: row.assigned_to,
+        thread: Thread {
+            title: row.title,
+            description: row.description,
+            created_by: row.created_by,
+            reported_at: row.reported_at,
+            assigned_at: row.assigned_at,
+            closed_at: row.closed_at,
+            fields: fields.into_iter().map(|(id, value)| (id, Arc::from(value))).collect(),
+        },
+        last_message: row.last_message_id,
+        last_internal: row.internal_message_id,
+        version: row.version,
+        members: members.into_iter().map(|row| (row.person_id, row.into())).collect(),
+        // Receipts that were not announced before the last stop are due at once.
+        announced_at: Timestamp(0),
+    }))
+}
+
+/// Those who were taken out: they come back to the places that they had.
+pub async fn former_members(db: &Db, id: ConversationId) -> Result<BTreeMap<PersonId, Member>, StoreError> {
+    let rows = sql(FORMER).bind(id).all::<MemberRow>(db).await?;
+    Ok(rows.into_iter().map(|row| (row.person_id, row.into())).collect())
 }
 
 /// Conversations whose receipts were stored, but not announced before the last stop.
@@ -122,10 +171,10 @@ pub fn set_announced(conversation: ConversationId, receipts: &[Receipt]) -> Stmt
     let mut stmt =
         sql("update participant set announced_received_id = v.column2, announced_read_id = v.column3 \
          from (values ");
-    for (position, (person, received, read)) in receipts.iter().enumerate() {
+    for (position, Receipt { person, marks, .. }) in receipts.iter().enumerate() {
         stmt = stmt
             .push(if position == 0 { "" } else { ", " })
-            .values(|v| v.bind(*person).bind(*received).bind(*read));
+            .values(|v| v.bind(*person).bind(marks.received).bind(marks.read));
     }
     stmt.push(") as v where participant.conversation_id = ")
         .push_bind(conversation)
@@ -193,22 +242,23 @@ pub fn set_participated(conversation: ConversationId, person: PersonId) -> Stmt 
     sql(PARTICIPATED).bind(conversation).bind(person)
 }
 
-/// Sets the title.
-pub fn set_title(id: ConversationId, title: &str, version: i64, now: Timestamp) -> Stmt {
-    sql(SET_TITLE).bind(id).bind(title).bind(version).bind(now)
-}
-
-/// Sets status and assignee.
-pub fn set_status(state: &Conversation, now: Timestamp) -> Stmt {
-    sql(SET_STATUS)
+/// Writes what the thread says of itself, its custom fields apart.
+pub fn save(state: &Conversation, now: Timestamp) -> Stmt {
+    sql(SAVE)
         .bind(state.id)
+        .bind(state.thread.title.as_str())
         .bind(state.status.name())
         .bind(state.assigned_to)
+        .bind(state.thread.assigned_at)
+        .bind(state.thread.closed_at)
         .bind(state.version)
         .bind(now)
 }
 
-/// Remembers that something about the thread changed.
-pub fn touch(state: &Conversation, now: Timestamp) -> Stmt {
-    sql(TOUCH).bind(state.id).bind(state.version).bind(now)
+/// Sets (or, with `None`, clears) a custom field's value, a JSON text.
+pub fn set_field(id: ConversationId, field: CustomFieldId, value: Option<&str>) -> Stmt {
+    match value {
+        Some(value) => sql(SET_FIELD).bind(id).bind(field).bind(value),
+        None => sql(CLEAR_FIELD).bind(id).bind(field),
+    }
 }

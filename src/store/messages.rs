@@ -50,6 +50,10 @@ statements! {
             (select stream_offset from message where conversation_id = $2 and id = $3 and edited_at is not null) \
             and cast(cast(data as jsonb) #>> '{data,id}' as bigint) = $3",
     };
+    UNREAD = "select count(*) from message where conversation_id = $1 and id > $2 and author_id <> $3 \
+        and deleted_at is null";
+    UNREAD_OPEN = "select count(*) from message where conversation_id = $1 and id > $2 and author_id <> $3 \
+        and deleted_at is null and not internal";
     WATERMARKS = "select person_id, guest, received_id, read_id from participant \
         where conversation_id = $1 and removed_at is null order by person_id";
     PLACE = "select p.person_id, p.guest, p.received_id, p.read_id from participant p \
@@ -257,24 +261,65 @@ pub async fn place_of(
     sql(PLACE).bind(organization).bind(conversation).bind(person).optional(db).await
 }
 
-/// The newest message with a number up to `highest`; with `of`, only that author's, above the number given.
-pub async fn newest_up_to(
+/// A question for the newest message of a kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Probe {
+    /// Its number is at most this,
+    pub up_to: MessageId,
+    /// and above this,
+    pub above: MessageId,
+    /// it is internal, or is not,
+    pub internal: Option<bool>,
+    /// of this author,
+    pub by: Option<PersonId>,
+    /// of another author.
+    pub not_by: Option<PersonId>,
+}
+
+/// The newest message for each probe, in one statement.
+pub async fn newest(
     db: &Db,
     conversation: ConversationId,
-    highest: MessageId,
-    of: Option<(PersonId, MessageId)>,
+    probes: &[Probe],
+) -> Result<Vec<Option<MessageId>>, StoreError> {
+    let mut stmt = sql("");
+    for (position, probe) in probes.iter().enumerate() {
+        stmt = stmt
+            .push(if position == 0 { "select (" } else { " union all select (" })
+            .push("select id from message where conversation_id = ")
+            .push_bind(conversation)
+            .push(" and id <= ")
+            .push_bind(probe.up_to)
+            .push(" and id > ")
+            .push_bind(probe.above);
+        stmt = match probe.internal {
+            Some(true) => stmt.push(" and internal"),
+            Some(false) => stmt.push(" and not internal"),
+            None => stmt,
+        };
+        if let Some(author) = probe.by {
+            stmt = stmt.push(" and author_id = ").push_bind(author);
+        }
+        if let Some(author) = probe.not_by {
+            stmt = stmt.push(" and author_id <> ").push_bind(author);
+        }
+        stmt = stmt.push(" order by id desc limit 1) as newest, cast(");
+        stmt = stmt.push_bind(i64::try_from(position).unwrap_or(i64::MAX)).push(" as bigint) as probe");
+    }
+    let mut rows: Vec<(Option<MessageId>, i64)> = stmt.all(db).await?;
+    rows.sort_unstable_by_key(|(_, probe)| *probe);
+    Ok(rows.into_iter().map(|(id, _)| id).collect())
+}
+
+/// Messages of others beyond `read`.
+pub async fn unread(
+    db: &Db,
+    conversation: ConversationId,
+    person: PersonId,
+    read: MessageId,
     with_internal: bool,
-) -> Result<Option<MessageId>, StoreError> {
-    let mut stmt = sql("select id from message where conversation_id = ")
-        .push_bind(conversation)
-        .push(" and id <= ")
-        .push_bind(highest);
-    if let Some((author, above)) = of {
-        stmt = stmt.push(" and author_id = ").push_bind(author).push(" and id > ").push_bind(above);
-    }
-    if !with_internal {
-        stmt = stmt.push(" and not internal");
-    }
-    let row: Option<(MessageId,)> = stmt.push(" order by id desc limit 1").optional(db).await?;
-    Ok(row.map(|(id,)| id))
+) -> Result<i64, StoreError> {
+    let text = if with_internal { UNREAD } else { UNREAD_OPEN };
+    let (count,): (i64,) = sql(text).bind(conversation).bind(read).bind(person).one(db).await?;
+    Ok(count)
 }

@@ -1,7 +1,7 @@
 //! Every statement text of the store by name, so that tests can prepare and explain each on both engines.
 
 use super::{
-    Dialects, attachments, call_records, calls, conversations, idempotency, ids, keys, messages, meta, notices, organizations, people, relay, sessions, streams, tokens,
+    Dialects, attachments, call_records, calls, conversations, custom_fields, guest_links, idempotency, ids, keys, messages, meta, notices, organizations, people, procedures, relay, sessions, streams, tokens, workbox_views,
 };
 
 /// A named text.
@@ -19,6 +19,8 @@ const FILES: &[&[Statement]] = &[
     call_records::STATEMENTS,
     calls::STATEMENTS,
     conversations::STATEMENTS,
+    custom_fields::STATEMENTS,
+    guest_links::STATEMENTS,
     idempotency::STATEMENTS,
     ids::STATEMENTS,
     keys::STATEMENTS,
@@ -27,10 +29,12 @@ const FILES: &[&[Statement]] = &[
     notices::STATEMENTS,
     organizations::STATEMENTS,
     people::STATEMENTS,
+    procedures::STATEMENTS,
     relay::STATEMENTS,
     sessions::STATEMENTS,
     streams::STATEMENTS,
     tokens::STATEMENTS,
+    workbox_views::STATEMENTS,
 ];
 
 /// All statements of all store files.

@@ -2,14 +2,30 @@
 
 use uuid::Uuid;
 
-use super::{Db, Stmt, StoreError, sql};
+use super::{
+    Db, Stmt, StoreError, filter, messages::StoredMessage, procedures::ProcedureRow, sql, statements,
+};
 use crate::{
     base::clock::Timestamp,
-    domain::ids::{
-        ConversationId, CustomFieldId, GuestLinkId, MessageId, OrgId, ParticipantId, PersonId,
-        ProcedureLinkId,
+    domain::{
+        ids::{
+            ConversationId, CustomFieldId, GuestLinkId, MessageId, Offset, OrgId, ParticipantId, PersonId,
+        },
+        query::{Field, Filter, Kind},
     },
 };
+
+statements! {
+    OF_CALL = "select coalesce((select conversation_id from call where id = $2 and organization_id = $1), \
+        (select id from conversation where call_id = $2 and organization_id = $1))";
+    COUNT = "select c.status, count(*) as total, \
+        max(case when p.guest then c.last_active_at else c.internal_active_at end) as last_active_at, \
+        cast(coalesce(sum((select count(*) from message m where m.conversation_id = c.id and m.id > p.read_id \
+        and m.author_id <> p.person_id and m.deleted_at is null and (not p.guest or not m.internal))), 0) as bigint) \
+        as unread from participant p join conversation c on c.id = p.conversation_id \
+        where p.person_id = $2 and p.removed_at is null and c.organization_id = $1 and c.kind = 'workbox' \
+        group by c.status";
+}
 
 /// A workbox as one reader sees it.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -54,17 +70,23 @@ pub struct WorkboxRow {
     pub read_id: MessageId,
     /// Messages beyond it that others wrote.
     pub unread: i64,
+    /// Where the stream stood when the row was read.
+    pub epoch: String,
+    /// Where the stream stood when the row was read.
+    pub head: Offset,
+    /// The same of the stream that guests do not see.
+    pub internal_epoch: String,
+    /// The same of the stream that guests do not see.
+    pub internal_head: Offset,
 }
 
 const COLUMNS: &str = "select c.id, c.uuid, c.organization_id, c.title, c.description, c.status, c.created_by, \
     c.assigned_to, c.auto_created, c.call_id, c.reported_at, c.assigned_at, c.closed_at, c.version, c.created_at, \
-    c.updated_at";
-const MEMBER_SIDE: &str =
-    ", c.internal_message_id as last_message_id, c.internal_active_at as last_active_at";
-const GUEST_SIDE: &str = ", c.last_message_id, c.last_active_at";
-const UNREAD: &str = ", p.read_id, (select count(*) from message m where m.conversation_id = c.id and m.id > p.read_id \
-    and m.author_id <> p.person_id and m.deleted_at is null and (not p.guest or not m.internal)) as unread";
-const NO_READER: &str = ", cast(0 as bigint) as read_id, cast(0 as bigint) as unread";
+    c.updated_at, s.epoch, s.head, i.epoch as internal_epoch, i.head as internal_head, ";
+const UNREAD: &str = "p.read_id, (select count(*) from message m where m.conversation_id = c.id and m.id > p.read_id \
+    and m.author_id <> p.person_id and m.deleted_at is null and (not p.guest or not m.internal)) as unread from (";
+const NO_READER: &str = "cast(0 as bigint) as read_id, cast(0 as bigint) as unread from (";
+const STREAMS: &str = " join stream s on s.id = c.stream_id join stream i on i.id = c.internal_stream_id";
 
 /// Who looks: decides which rows and which side of them.
 #[derive(Clone, Copy, Debug)]
@@ -80,50 +102,111 @@ pub enum Reader {
     Organization,
 }
 
-/// The beginning of a query for what `reader` may see in `organization`; more conditions can be pushed.
-pub fn select(reader: Reader, organization: OrgId) -> Stmt {
-    match reader {
-        Reader::Person { id, guest } => sql(COLUMNS)
-            .push(if guest { GUEST_SIDE } else { MEMBER_SIDE })
-            .push(UNREAD)
-            .push(" from participant p join conversation c on c.id = p.conversation_id where p.removed_at is null and p.person_id = ")
-            .push_bind(id)
-            .push(" and c.organization_id = ")
-            .push_bind(organization),
-        Reader::Organization => sql(COLUMNS)
-            .push(MEMBER_SIDE)
-            .push(NO_READER)
-            .push(" from conversation c where c.organization_id = ")
-            .push_bind(organization),
+impl Reader {
+    /// True where nothing internal may show.
+    pub fn is_guest(self) -> bool {
+        matches!(self, Self::Person { guest: true, .. })
+    }
+
+    /// What lists of workboxes can be filtered by.
+    pub fn fields(self) -> &'static [Field] {
+        if self.is_guest() { GUEST_FIELDS } else { FIELDS }
     }
 }
 
-/// Adds order (most recently active first), position and size of a page.
-pub fn page(stmt: Stmt, reader: Reader, after: Option<(Timestamp, ConversationId)>, limit: i64) -> Stmt {
-    let column = active_column(reader);
-    let mut stmt = stmt;
-    if let Some((at, id)) = after {
+macro_rules! fields {
+    ($active:literal) => {
+        &[
+            Field::filter_only("id", "c.id", Kind::Int),
+            Field::filter_only("uuid", "c.uuid", Kind::Uuid),
+            Field::filter_only("title", "c.title", Kind::Text),
+            Field::filter_only("description", "c.description", Kind::Text),
+            Field::filter_only("status", "c.status", Kind::Text),
+            Field::filter_only("created_by", "c.created_by", Kind::Int),
+            Field::filter_only("created_by.id", "c.created_by", Kind::Int),
+            Field::filter_only("assigned_to", "coalesce(c.assigned_to, -1)", Kind::Int),
+            Field::filter_only("assigned_to.id", "coalesce(c.assigned_to, -1)", Kind::Int),
+            Field::filter_only("auto_created", "c.auto_created", Kind::Bool),
+            Field::filter_only("call_id", "c.call_id", Kind::Text),
+            Field::filter_only("reported_at", "c.reported_at", Kind::Time),
+            Field::filter_only("assigned_at", "c.assigned_at", Kind::Time),
+            Field::filter_only("closed_at", "c.closed_at", Kind::Time),
+            Field::filter_only("inserted_at", "c.created_at", Kind::Time),
+            Field::filter_only("updated_at", "c.updated_at", Kind::Time),
+            Field::filter_only("last_active_at", $active, Kind::Time),
+            Field::filter_only("version", "c.version", Kind::Int),
+            Field::filter_only(
+                "participant.id",
+                "exists (select 1 from participant q where q.conversation_id = c.id and q.removed_at is null \
+                 and q.person_id {})",
+                Kind::Int,
+            ),
+        ]
+    };
+}
+static FIELDS: &[Field] = fields!("c.internal_active_at");
+static GUEST_FIELDS: &[Field] = fields!("c.last_active_at");
+
+/// Which workboxes a page shows.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Only this one.
+    pub id: Option<ConversationId>,
+    /// Only these status; empty = all.
+    pub status: &'static [&'static str],
+    /// What the client asked for, over [`Reader::fields`].
+    pub filter: Filter,
+    /// Only what stands behind this row.
+    pub after: Option<(Timestamp, ConversationId)>,
+}
+
+/// Up to `limit` workboxes that `reader` may see in `organization`, most recently active first.
+pub async fn page(
+    db: &Db,
+    reader: Reader,
+    organization: OrgId,
+    selection: &Selection,
+    limit: i64,
+) -> Result<Vec<WorkboxRow>, StoreError> {
+    let guest = reader.is_guest();
+    let active = if guest { "c.last_active_at" } else { "c.internal_active_at" };
+    let side = if guest { "c.last_message_id, " } else { "c.internal_message_id as last_message_id, " };
+    let mut stmt = sql(COLUMNS).push(side).push(active).push(" as last_active_at, ");
+    // The page is found first, so that unread messages are counted for its rows only.
+    stmt = match reader {
+        Reader::Person { id, .. } => stmt
+            .push(UNREAD)
+            .push("select c.id from participant p join conversation c on c.id = p.conversation_id where p.person_id = ")
+            .push_bind(id)
+            .push(" and p.removed_at is null and c.organization_id = "),
+        Reader::Organization => {
+            stmt.push(NO_READER).push("select c.id from conversation c where c.organization_id = ")
+        }
+    };
+    stmt = stmt.push_bind(organization).push(" and c.kind = 'workbox'");
+    if let Some(id) = selection.id {
+        stmt = stmt.push(" and c.id = ").push_bind(id);
+    }
+    if !selection.status.is_empty() {
+        stmt = stmt.push(" and c.status in ").push_list(selection.status.iter().copied());
+    }
+    stmt = filter::conditions(stmt, &selection.filter);
+    if let Some((at, id)) = selection.after {
         stmt = stmt
             .push(" and (")
-            .push(column)
-            .push(" < ")
+            .push(active)
+            .push(", c.id) < (")
             .push_bind(at)
-            .push(" or (")
-            .push(column)
-            .push(" = ")
-            .push_bind(at)
-            .push(" and c.id < ")
+            .push(", ")
             .push_bind(id)
-            .push("))");
+            .push(")");
     }
-    stmt.push(" order by ").push(column).push(" desc, c.id desc limit ").push_bind(limit)
-}
-
-fn active_column(reader: Reader) -> &'static str {
-    match reader {
-        Reader::Person { guest: true, .. } => "c.last_active_at",
-        _ => "c.internal_active_at",
+    stmt = stmt.push(" order by ").push(active).push(" desc, c.id desc limit ").push_bind(limit);
+    stmt = stmt.push(") page join conversation c on c.id = page.id").push(STREAMS);
+    if let Reader::Person { id, .. } = reader {
+        stmt = stmt.push(" join participant p on p.conversation_id = c.id and p.person_id = ").push_bind(id);
     }
+    stmt.push(" order by ").push(active).push(" desc, c.id desc").all(db).await
 }
 
 /// One workbox, if `reader` may see it.
@@ -133,7 +216,51 @@ pub async fn find(
     organization: OrgId,
     id: ConversationId,
 ) -> Result<Option<WorkboxRow>, StoreError> {
-    select(reader, organization).push(" and c.id = ").push_bind(id).optional(db).await
+    let selection = Selection { id: Some(id), ..Selection::default() };
+    Ok(page(db, reader, organization, &selection, 1).await?.pop())
+}
+
+/// The workbox that a call belongs to.
+pub async fn of_call(db: &Db, organization: OrgId, call: &str) -> Result<Option<ConversationId>, StoreError> {
+    let row: (Option<ConversationId>,) = sql(OF_CALL).bind(organization).bind(call).one(db).await?;
+    Ok(row.0)
+}
+
+/// Workboxes of one status that a participant sees.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct StatusCount {
+    /// The status.
+    pub status: String,
+    /// How many.
+    pub total: i64,
+    /// Unread messages in them.
+    pub unread: i64,
+    /// Last activity that the participant sees.
+    pub last_active_at: Option<Timestamp>,
+}
+
+/// How many workboxes a person sees, by status.
+pub async fn count(db: &Db, organization: OrgId, person: PersonId) -> Result<Vec<StatusCount>, StoreError> {
+    sql(COUNT).bind(organization).bind(person).all(db).await
+}
+
+/// The newest message of each of these threads that members (or, with `guest`, everybody) see.
+pub async fn last_messages(
+    db: &Db,
+    ids: &[ConversationId],
+    guest: bool,
+) -> Result<Vec<StoredMessage>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    sql("select m.conversation_id, m.id, m.uuid, m.author_id, m.author_name, m.type, m.version, m.metadata, m.body_hash, \
+         m.internal, m.sent_at, m.created_at, m.edited_at, m.deleted_at, m.stream_offset from conversation c \
+         join message m on m.conversation_id = c.id and m.id = ")
+    .push(if guest { "c.last_message_id" } else { "c.internal_message_id" })
+    .push(" where c.id in ")
+    .push_list(ids.iter().copied())
+    .all(db)
+    .await
 }
 
 /// A participant with what others see of the person.
@@ -190,8 +317,6 @@ pub struct GuestRow {
     pub name: String,
     /// When the link was first opened.
     pub joined_at: Option<Timestamp>,
-    /// When it was taken back.
-    pub revoked_at: Option<Timestamp>,
 }
 
 /// A custom field's value.
@@ -205,37 +330,8 @@ pub struct FieldValueRow {
     pub value: String,
 }
 
-/// A procedure attached to a thread.
-#[derive(Clone, Debug, sqlx::FromRow)]
-pub struct ProcedureRow {
-    /// The thread.
-    pub conversation_id: ConversationId,
-    /// Its link id.
-    pub id: ProcedureLinkId,
-    /// The procedure.
-    pub procedure_id: i64,
-    /// Its version.
-    pub procedure_version: i64,
-    /// Who runs it.
-    pub owner_id: PersonId,
-    /// Where it stands.
-    pub state: String,
-    /// The app's reference.
-    pub task_uuid: Option<String>,
-    /// Where the app keeps its values.
-    pub values_url: Option<String>,
-    /// Run without a connection.
-    pub offline: bool,
-    /// When it last moved.
-    pub action_time: Option<Timestamp>,
-}
-
 fn within(text: &'static str, ids: &[ConversationId], rest: &'static str) -> Stmt {
-    let mut stmt = sql(text).push(" in (");
-    for (position, id) in ids.iter().enumerate() {
-        stmt = stmt.push(if position == 0 { "" } else { ", " }).push_bind(*id);
-    }
-    stmt.push(")").push(rest)
+    sql(text).push(" in ").push_list(ids.iter().copied()).push(rest)
 }
 
 /// Everybody in these threads, those taken out included.
@@ -257,14 +353,14 @@ pub async fn participants(db: &Db, ids: &[ConversationId]) -> Result<Vec<Partici
     .await
 }
 
-/// Invitations of guests of these threads.
+/// Invitations of guests of these threads that were not taken back.
 pub async fn guests(db: &Db, ids: &[ConversationId]) -> Result<Vec<GuestRow>, StoreError> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
     within(
-        "select g.conversation_id, g.id, g.uuid, g.person_id, u.name, g.joined_at, g.revoked_at \
-         from guest_link g join person u on u.id = g.person_id where g.conversation_id",
+        "select g.conversation_id, g.id, g.uuid, g.person_id, u.name, g.joined_at \
+         from guest_link g join person u on u.id = g.person_id where g.revoked_at is null and g.conversation_id",
         ids,
         " order by g.conversation_id, g.id",
     )
@@ -293,7 +389,7 @@ pub async fn procedures(db: &Db, ids: &[ConversationId]) -> Result<Vec<Procedure
     }
     within(
         "select conversation_id, id, procedure_id, procedure_version, owner_id, state, task_uuid, values_url, offline, \
-         action_time from procedure_link where removed_at is null and conversation_id",
+         action_time, created_at, updated_at from procedure_link where removed_at is null and conversation_id",
         ids,
         " order by conversation_id, id",
     )

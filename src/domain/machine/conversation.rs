@@ -1,13 +1,13 @@
 //! A live conversation: who is in it, where it stands, what was received and read. Pure: every method checks first and
 //! changes only when all checks hold.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     base::clock::Timestamp,
     domain::{
         error::{Error, Result},
-        ids::{ConversationId, MessageId, OrgId, ParticipantId, PersonId, StreamId},
+        ids::{ConversationId, CustomFieldId, MessageId, OrgId, ParticipantId, PersonId, StreamId},
     },
 };
 
@@ -38,8 +38,17 @@ impl Status {
     }
 }
 
+/// Received and read up to: the watermarks of a participant. They only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Newest message received.
+    pub received: MessageId,
+    /// Newest message read.
+    pub read: MessageId,
+}
+
 /// Somebody's place in the conversation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Member {
     /// Its number.
     pub participant: ParticipantId,
@@ -49,12 +58,33 @@ pub struct Member {
     pub creator: bool,
     /// Has written something.
     pub participated: bool,
-    /// Newest message received.
-    pub received: MessageId,
-    /// Newest message read.
-    pub read: MessageId,
-    /// What of the watermarks the others were told.
-    pub announced: (MessageId, MessageId),
+    /// The watermarks.
+    pub marks: Marks,
+    /// The watermarks as guests may know them: the newest message at or below that is not internal.
+    pub shown: Marks,
+    /// What of [`Self::marks`] the others were told.
+    pub announced: Marks,
+    /// What of [`Self::shown`] everybody was told.
+    pub announced_shown: Marks,
+}
+
+/// What a thread says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Thread {
+    /// Free text.
+    pub title: String,
+    /// Free text.
+    pub description: String,
+    /// Who opened it.
+    pub created_by: PersonId,
+    /// When it was opened.
+    pub reported_at: Timestamp,
+    /// When somebody first took it.
+    pub assigned_at: Option<Timestamp>,
+    /// When it was closed, while it is.
+    pub closed_at: Option<Timestamp>,
+    /// Its custom fields: JSON texts by definition.
+    pub fields: BTreeMap<CustomFieldId, Arc<str>>,
 }
 
 /// The state of a live conversation.
@@ -72,6 +102,8 @@ pub struct Conversation {
     pub status: Status,
     /// Who works on it.
     pub assigned_to: Option<PersonId>,
+    /// What it says of itself.
+    pub thread: Thread,
     /// Newest message that guests see.
     pub last_message: MessageId,
     /// Newest message of all.
@@ -80,7 +112,8 @@ pub struct Conversation {
     pub version: i64,
     /// Who is in it now.
     pub members: BTreeMap<PersonId, Member>,
-    announced_at: Timestamp,
+    /// When receipts were announced last.
+    pub announced_at: Timestamp,
 }
 
 /// At most four receipt events a second and conversation (contract: REALTIME section 3).
@@ -88,37 +121,32 @@ pub const RECEIPT_INTERVAL: Duration = Duration::from_millis(250);
 /// From so many participants on, receipt events carry totals only.
 pub const RECEIPT_DETAIL_LIMIT: usize = 100;
 
-/// A participant's watermarks as announced: `(person, received, read)`.
-pub type Receipt = (PersonId, MessageId, MessageId);
+/// A participant's watermarks that are to be announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Whose.
+    pub person: PersonId,
+    /// As members know them.
+    pub marks: Marks,
+    /// As everybody may know them, where that is news.
+    pub shown: Option<Marks>,
+}
+
+/// The message up to which somebody has received or read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpTo {
+    /// The newest that the person sees.
+    Newest,
+    /// This one.
+    Message {
+        /// The message.
+        id: MessageId,
+        /// The newest at or below it that is not internal (0 = none).
+        shown: MessageId,
+    },
+}
 
 impl Conversation {
-    /// A conversation as loaded; receipts that were not announced before are due at once.
-    #[expect(clippy::too_many_arguments, reason = "one value per column of the row it is loaded from")]
-    pub fn new(
-        id: ConversationId,
-        organization: OrgId,
-        (stream, internal_stream): (StreamId, StreamId),
-        status: Status,
-        assigned_to: Option<PersonId>,
-        (last_message, last_internal): (MessageId, MessageId),
-        version: i64,
-        members: BTreeMap<PersonId, Member>,
-    ) -> Self {
-        Self {
-            id,
-            organization,
-            stream,
-            internal_stream,
-            status,
-            assigned_to,
-            last_message,
-            last_internal,
-            version,
-            members,
-            announced_at: Timestamp(0),
-        }
-    }
-
     /// The stream that carries what is `internal` or not.
     pub fn stream_for(&self, internal: bool) -> StreamId {
         if internal { self.internal_stream } else { self.stream }
@@ -150,33 +178,35 @@ impl Conversation {
         self.members.get_mut(&author).is_some_and(|member| !std::mem::replace(&mut member.participated, true))
     }
 
-    /// Raises the watermarks of `person`; `message` 0 or -1 stands for the newest that the person sees. `None` when
-    /// nothing grew. A read message was received too.
-    pub fn mark(
-        &mut self,
-        person: PersonId,
-        message: MessageId,
-        read: bool,
-    ) -> Result<Option<(MessageId, MessageId)>> {
+    /// The message `id` was refused after all; `before` is what [`Self::last_message`] and [`Self::last_internal`] were.
+    pub fn unsent(&mut self, id: MessageId, before: (MessageId, MessageId)) {
+        if self.last_message == id {
+            self.last_message = before.0;
+        }
+        if self.last_internal == id {
+            self.last_internal = before.1;
+        }
+    }
+
+    /// Raises the watermarks of `person`. `None` when nothing grew. A read message was received too.
+    pub fn mark(&mut self, person: PersonId, up_to: UpTo, read: bool) -> Result<Option<Marks>> {
         let (last_message, last_internal) = (self.last_message, self.last_internal);
         let member = self.members.get_mut(&person).ok_or_else(|| Error::not_found("workbox"))?;
         let newest = if member.guest { last_message } else { last_internal };
-        let message = if message.0 <= 0 { newest } else { message };
-        if message > newest {
-            return Err(Error::not_found("message"));
-        }
-        let before = (member.received, member.read);
-        member.received = member.received.max(message);
-        if read {
-            member.read = member.read.max(message);
-        }
-        let after = (member.received, member.read);
-        Ok((after != before).then_some(after))
+        let (message, shown) = match up_to {
+            UpTo::Newest => (newest, last_message),
+            UpTo::Message { id, .. } if id > newest => return Err(Error::not_found("message")),
+            UpTo::Message { id, shown } => (id, shown),
+        };
+        let before = member.marks;
+        member.marks.raise(message, read);
+        member.shown.raise(shown, read);
+        Ok((member.marks != before).then_some(member.marks))
     }
 
     /// When receipts are to be announced next; `None` when all are.
     pub fn receipts_due(&self) -> Option<Timestamp> {
-        let open = self.members.values().any(|member| (member.received, member.read) != member.announced);
+        let open = self.members.values().any(|member| member.marks != member.announced);
         open.then(|| self.announced_at.plus(RECEIPT_INTERVAL))
     }
 
@@ -188,93 +218,125 @@ impl Conversation {
         self.announced_at = now;
         let mut receipts = Vec::new();
         for (person, member) in &mut self.members {
-            let marks = (member.received, member.read);
-            if marks != member.announced {
-                member.announced = marks;
-                receipts.push((*person, marks.0, marks.1));
+            if member.marks != member.announced {
+                member.announced = member.marks;
+                let shown = (member.shown != member.announced_shown).then_some(member.shown);
+                member.announced_shown = member.shown;
+                receipts.push(Receipt { person: *person, marks: member.marks, shown });
             }
         }
         receipts
     }
 
-    /// The newest message that all, or any, have received and read: `(all received, all read)`.
-    pub fn common_marks(&self) -> (MessageId, MessageId) {
-        let received = self.members.values().map(|member| member.received).min().unwrap_or_default();
-        let read = self.members.values().map(|member| member.read).min().unwrap_or_default();
-        (received, read)
+    /// How far all of the participants are, as everybody may know it.
+    pub fn common_shown(&self) -> Marks {
+        Marks::lowest(self.members.values().map(|member| member.shown))
+    }
+
+    /// How far all who see internal messages are.
+    pub fn common_marks(&self) -> Marks {
+        Marks::lowest(self.members.values().filter(|member| !member.guest).map(|member| member.marks))
+    }
+
+    /// Gives the thread another title.
+    pub fn rename(&mut self, title: String) {
+        self.thread.title = title;
+        self.version += 1;
     }
 
     /// Closes the thread.
-    pub fn close(&mut self) -> Result<()> {
+    pub fn close(&mut self, now: Timestamp) -> Result<()> {
         if self.status == Status::Closed {
             return Err(Error::constraint("the workbox is closed already"));
         }
         self.status = Status::Closed;
+        self.thread.closed_at = Some(now);
         self.version += 1;
         Ok(())
     }
 
     /// Opens a closed thread again: assigned where somebody still works on it, reported otherwise.
-    pub fn reopen(&mut self) -> Result<Status> {
+    pub fn reopen(&mut self) -> Result<()> {
         if self.status != Status::Closed {
             return Err(Error::constraint("the workbox is not closed"));
         }
         self.status = if self.assigned_to.is_some() { Status::Assigned } else { Status::Reported };
+        self.thread.closed_at = None;
         self.version += 1;
-        Ok(self.status)
+        Ok(())
     }
 
-    /// Hands the thread to `person`, or to nobody.
-    pub fn assign(&mut self, person: Option<PersonId>) -> Result<Status> {
+    /// Hands the thread to `person`, or to nobody. Gives who had it before.
+    pub fn assign(&mut self, person: Option<PersonId>, now: Timestamp) -> Result<Option<PersonId>> {
         if self.status == Status::Closed {
             return Err(Error::constraint("the workbox is closed"));
         }
         if let Some(person) = person
-            && self.member(person)?.guest
+            && self.member(person).map_err(|_| Error::invalid("only a participant can be assigned"))?.guest
         {
             return Err(Error::invalid("a guest cannot be assigned"));
         }
-        self.assigned_to = person;
+        let before = std::mem::replace(&mut self.assigned_to, person);
         self.status = if person.is_some() { Status::Assigned } else { Status::Reported };
+        if person.is_some() {
+            self.thread.assigned_at.get_or_insert(now);
+        }
         self.version += 1;
-        Ok(self.status)
+        Ok(before)
     }
 
-    /// Splits a new list of coworkers into who comes and who goes. Guests and the creator stay.
-    pub fn coworkers_changed(&self, wanted: &[PersonId]) -> (Vec<PersonId>, Vec<PersonId>) {
+    /// Sets custom fields (`None` clears one).
+    pub fn set_fields(&mut self, values: Vec<(CustomFieldId, Option<Arc<str>>)>) {
+        for (field, value) in values {
+            match value {
+                Some(value) => self.thread.fields.insert(field, value),
+                None => self.thread.fields.remove(&field),
+            };
+        }
+        self.version += 1;
+    }
+
+    /// Splits a new list of coworkers into who comes and who goes. Guests, the creator and `caller` stay.
+    pub fn coworkers_changed(&self, wanted: &[PersonId], caller: PersonId) -> (Vec<PersonId>, Vec<PersonId>) {
         let added = wanted.iter().copied().filter(|person| !self.members.contains_key(person)).collect();
-        let removed = self
-            .members
-            .iter()
-            .filter(|(person, member)| !member.guest && !member.creator && !wanted.contains(person))
-            .map(|(person, _)| *person)
-            .collect();
+        let stays = |person: PersonId, member: &Member| {
+            member.guest || member.creator || person == caller || wanted.contains(&person)
+        };
+        let removed =
+            self.members.iter().filter(|(id, member)| !stays(**id, member)).map(|(id, _)| *id).collect();
         (added, removed)
     }
 
-    /// Somebody comes in.
-    pub fn add(&mut self, person: PersonId, participant: ParticipantId, guest: bool) {
-        // What was written before somebody came counts as unread for them: they have not seen it.
-        let member = Member {
-            participant,
-            guest,
-            creator: false,
-            participated: false,
-            received: MessageId(0),
-            read: MessageId(0),
-            announced: (MessageId(0), MessageId(0)),
-        };
+    /// Somebody comes in, or back with the watermarks that they had. What was written before counts as unread.
+    pub fn add(&mut self, person: PersonId, member: Member) {
         self.members.entry(person).or_insert(member);
     }
 
-    /// Somebody is taken out.
+    /// Somebody is taken out; a thread that they worked on is nobody's then.
     pub fn remove(&mut self, person: PersonId) -> Option<Member> {
+        let member = self.members.remove(&person)?;
         if self.assigned_to == Some(person) {
             self.assigned_to = None;
             if self.status == Status::Assigned {
                 self.status = Status::Reported;
             }
+            self.version += 1;
         }
-        self.members.remove(&person)
+        Some(member)
+    }
+}
+
+impl Marks {
+    fn raise(&mut self, message: MessageId, read: bool) {
+        self.received = self.received.max(message);
+        if read {
+            self.read = self.read.max(message);
+        }
+    }
+
+    fn lowest(marks: impl Iterator<Item = Self>) -> Self {
+        marks
+            .reduce(|a, b| Self { received: a.received.min(b.received), read: a.read.min(b.read) })
+            .unwrap_or_default()
     }
 }
