@@ -13,7 +13,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 
 use crate::{
-    base::{clock::Timestamp, seal::MasterKey},
+    base::{clock::Timestamp, master_key::MasterKey},
     domain::ids::OrgId,
 };
 

@@ -13,7 +13,7 @@ use futures_util::{Stream, stream};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{messages::actor_of, views::Avatar};
+use super::{tools::actor_of, views::Avatar};
 use crate::{
     base::{
         clock::{Clock, Timestamp},

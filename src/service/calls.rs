@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ice::{self, GssInfo, IceServer},
-    messages::actor_of,
     reachability::Reachability,
     sessions::{Sessions, StreamPosition, within_token},
+    tools::actor_of,
 };
 use crate::{
     base::{

@@ -1,5 +1,6 @@
 //! Use cases: what REST, rpc and jobs share. Every state change has its home here.
 
+pub mod addresses;
 pub mod attachments;
 pub mod call_records;
 pub mod calls;

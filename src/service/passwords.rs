@@ -108,9 +108,8 @@ impl Passwords {
         let hash = hash.map(str::to_owned);
         self.compute(move |inner| {
             let parsed = PasswordHash::new(hash.as_deref().unwrap_or(&inner.dummy));
-            let matches = parsed.is_ok_and(|parsed| {
-                inner.argon2.verify_password(text.as_bytes(), &parsed).is_ok()
-            });
+            let matches =
+                parsed.is_ok_and(|parsed| inner.argon2.verify_password(text.as_bytes(), &parsed).is_ok());
             matches && hash.is_some()
         })
         .await
@@ -119,7 +118,9 @@ impl Passwords {
     async fn compute<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> T + Send + 'static) -> Result<T> {
         if self.0.waiting.fetch_add(1, Ordering::AcqRel) >= self.0.queue {
             drop(Place(&self.0.waiting));
-            return Err(Error::new(Code::MailboxFull, "too many sign-ins at once, try again").retry_after(FULL_DELAY));
+            return Err(
+                Error::new(Code::MailboxFull, "too many sign-ins at once, try again").retry_after(FULL_DELAY)
+            );
         }
         let _place = Place(&self.0.waiting);
         let core = Arc::clone(&self.0.cores).acquire_owned().await.map_err(Error::unavailable)?;

@@ -13,7 +13,12 @@ use super::{
     tokens::{Login, Origin, Tokens},
 };
 use crate::{
-    base::{clock::{Clock, Timestamp}, random::Random, seal::{Sealer, fingerprint}, secret::Secret},
+    base::{
+        clock::{Clock, Timestamp},
+        random::Random,
+        seal::{Sealer, fingerprint},
+        secret::Secret,
+    },
     config::Auth,
     domain::{
         codes::Code,

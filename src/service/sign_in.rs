@@ -294,7 +294,8 @@ impl SignIn {
     /// A refresh token: a new pair. The old one still answers for a short while, since clients refresh several times
     /// at once; later use means that it was stolen, and ends the whole sign-in.
     pub async fn refresh(&self, refresh: &Secret) -> Result<TokenPair> {
-        let refused = |why: &'static str| Error::new(Code::InvalidToken, "invalid refresh token").because(why);
+        let refused =
+            |why: &'static str| Error::new(Code::InvalidToken, "invalid refresh token").because(why);
         let now = self.clock.now();
         let hash = fingerprint(refresh.expose().trim());
         let mut tx = self.db.begin().await?;
@@ -307,7 +308,10 @@ impl SignIn {
             store::revoke_family(family.id, now).execute(&mut tx).await?;
             tx.commit().await?;
             self.tokens.revoke(Revoked::Family(family.id));
-            tracing::warn!(person.id = family.person_id.0, "a replaced refresh token was used: sign-in revoked");
+            tracing::warn!(
+                person.id = family.person_id.0,
+                "a replaced refresh token was used: sign-in revoked"
+            );
             return Err(refused("used again after its time"));
         }
         if used.expires_at <= now || family.expires_at <= now {
@@ -347,7 +351,9 @@ impl SignIn {
                 self.tokens.revoke(Revoked::Family(family));
                 Ok(())
             }
-            (_, person) => self.end_tokens(person.ok_or_else(|| Error::forbidden("a key does not sign out"))?).await,
+            (_, person) => {
+                self.end_tokens(person.ok_or_else(|| Error::forbidden("a key does not sign out"))?).await
+            }
         }
     }
 
@@ -398,7 +404,15 @@ impl SignIn {
         origin_id: Option<i64>,
         end: Timestamp,
     ) -> FamilyRow {
-        new_family(self.random.uuid(), person.organization_id, person.id, origin, origin_id, self.clock.now(), end)
+        new_family(
+            self.random.uuid(),
+            person.organization_id,
+            person.id,
+            origin,
+            origin_id,
+            self.clock.now(),
+            end,
+        )
     }
 }
 
@@ -433,7 +447,8 @@ pub(super) const FOR_GOOD: Duration = Duration::from_secs(200 * 365 * 24 * 3_600
 pub(super) fn visible_name(name: &str) -> Result<String> {
     let name = name.trim();
     let length = name.chars().count();
-    if length == 0 || length > NAME_LIMIT || name.contains(|c: char| c.is_control() || matches!(c, '<' | '>')) {
+    if length == 0 || length > NAME_LIMIT || name.contains(|c: char| c.is_control() || matches!(c, '<' | '>'))
+    {
         let rule = format!("a name has 1 to {NAME_LIMIT} characters, none of them < or >");
         return Err(Error::new(Code::InvalidName, rule));
     }

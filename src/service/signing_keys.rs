@@ -61,7 +61,9 @@ impl SigningKeys {
                 let row = new_row(&ids, &random, &sealer, now)?;
                 keys::insert_signing_key(&row).execute(&db).await?;
                 // Another node may have been as quick; both read the same newest key now.
-                load(&db, &sealer).await?.ok_or_else(|| Error::unavailable("the signing key is gone again"))?
+                load(&db, &sealer)
+                    .await?
+                    .ok_or_else(|| Error::unavailable("the signing key is gone again"))?
             }
         };
         Ok(Self { db, ids, clock, random, sealer, loaded: RwLock::new((Arc::new(set), now)) })
@@ -130,7 +132,8 @@ async fn load(db: &Db, sealer: &Sealer) -> Result<Option<KeySet>> {
     let mut keys = Vec::with_capacity(VALID);
     for row in keys::signing_keys(db).await?.into_iter().take(VALID) {
         let Some(key) = sealer.open(PURPOSE, &row.sealed) else {
-            let told = format!("signing key {} does not open: is auth.master_key the one of this database?", row.id);
+            let told =
+                format!("signing key {} does not open: is auth.master_key the one of this database?", row.id);
             return Err(Error::unavailable(told));
         };
         keys.push(key);

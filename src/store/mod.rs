@@ -26,6 +26,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod keys;
 pub mod messages;
+pub mod meta;
 mod migrate;
 pub mod notices;
 mod options;

@@ -300,7 +300,11 @@ pub async fn by_id(on: impl Executor, id: PersonId) -> Result<Option<PersonRow>>
 }
 
 /// A living person of the organisation.
-pub async fn in_organization(on: impl Executor, organization: OrgId, id: PersonId) -> Result<Option<PersonRow>> {
+pub async fn in_organization(
+    on: impl Executor,
+    organization: OrgId,
+    id: PersonId,
+) -> Result<Option<PersonRow>> {
     sql(IN_ORGANIZATION).bind(organization).bind(id).optional(on).await
 }
 
@@ -583,8 +587,7 @@ pub async fn favorites(
     person: PersonId,
     contacts: impl IntoIterator<Item = PersonId>,
 ) -> Result<Vec<PersonId>> {
-    let rows: Vec<(PersonId,)> =
-        sql_for(FAVORITES).bind(person).bind(Value::ids(contacts)).all(on).await?;
+    let rows: Vec<(PersonId,)> = sql_for(FAVORITES).bind(person).bind(Value::ids(contacts)).all(on).await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 

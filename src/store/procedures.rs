@@ -47,7 +47,11 @@ pub struct ProcedureRow {
 }
 
 /// A procedure of this thread.
-pub async fn find(db: &Db, conversation: ConversationId, id: ProcedureLinkId) -> Result<Option<ProcedureRow>> {
+pub async fn find(
+    db: &Db,
+    conversation: ConversationId,
+    id: ProcedureLinkId,
+) -> Result<Option<ProcedureRow>> {
     sql(FIND).bind(conversation).bind(id).optional(db).await
 }
 

@@ -287,8 +287,7 @@ pub async fn is_in_conversation(
     conversation: ConversationId,
     person: PersonId,
 ) -> Result<bool> {
-    let row: Option<(i64,)> =
-        sql(IN_CONVERSATION).bind(conversation).bind(person).optional(on).await?;
+    let row: Option<(i64,)> = sql(IN_CONVERSATION).bind(conversation).bind(person).optional(on).await?;
     Ok(row.is_some())
 }
 

@@ -319,7 +319,11 @@ pub fn algorithm(token: &str) -> Option<Algorithm> {
 
 /// Checks the signature with one key and one algorithm and reads the claims; times are checked by the caller, whose
 /// clock it is. `Ok(None)`: another key may have signed it.
-pub fn decode<T: DeserializeOwned>(token: &str, key: &DecodingKey, algorithm: Algorithm) -> Result<Option<T>> {
+pub fn decode<T: DeserializeOwned>(
+    token: &str,
+    key: &DecodingKey,
+    algorithm: Algorithm,
+) -> Result<Option<T>> {
     let mut validation = Validation::new(algorithm);
     validation.validate_exp = false;
     validation.validate_nbf = false;
@@ -345,7 +349,18 @@ mod tests {
     fn subjects_are_read_to_the_letter() {
         assert_eq!(Subject::parse("User:7"), Some(Subject::User(PersonId(7))));
         assert_eq!(Subject::parse("Partner:12"), Some(Subject::Partner(OrgId(12))));
-        for wrong in ["", "User", "User:", "User:x", "user:7", "User:07", "User:+7", "User: 7", "Root:1", "Partner:1:2"] {
+        for wrong in [
+            "",
+            "User",
+            "User:",
+            "User:x",
+            "user:7",
+            "User:07",
+            "User:+7",
+            "User: 7",
+            "Root:1",
+            "Partner:1:2",
+        ] {
             assert_eq!(Subject::parse(wrong), None, "{wrong}");
         }
     }

@@ -53,7 +53,12 @@ pub struct Login {
 
 impl Login {
     /// A person with all that the role allows.
-    pub fn of(person: &PersonRow, family: Option<Uuid>, origin: Origin, workbox: Option<ConversationId>) -> Self {
+    pub fn of(
+        person: &PersonRow,
+        family: Option<Uuid>,
+        origin: Origin,
+        workbox: Option<ConversationId>,
+    ) -> Self {
         Self {
             person: person.id,
             organization: person.organization_id,

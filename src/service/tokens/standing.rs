@@ -172,7 +172,9 @@ impl Standing {
                 let row = store::person_state(&self.db, id, family).await?;
                 if let (Some(family), Some(row)) = (family, &row) {
                     let read = match (&row.family_origin, row.family_expires_at) {
-                        (Some(origin), Some(end)) => Family::new(origin, end, row.family_revoked_at.is_some()),
+                        (Some(origin), Some(end)) => {
+                            Family::new(origin, end, row.family_revoked_at.is_some())
+                        }
                         _ => Family::UNKNOWN,
                     };
                     self.families.put(family, read, family_mark);
