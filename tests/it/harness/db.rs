@@ -15,7 +15,7 @@ use switchboard::{
     store::{DatabaseOptions, Db, Dialect},
 };
 use tempfile::TempDir;
-use tokio::sync::OnceCell;
+use tokio::{runtime::Handle, sync::OnceCell};
 use uuid::Uuid;
 
 /// The variable that names a PostgreSQL server for tests; its role must be allowed to make databases.
@@ -29,6 +29,7 @@ pub struct TestDb {
     pub db: Db,
     options: DatabaseOptions,
     home: Home,
+    runtime: Handle,
 }
 
 /// Where it lives.
@@ -63,7 +64,12 @@ impl TestDb {
         let path = folder.path().join("switchboard.db");
         std::fs::write(&path, template).unwrap();
         let options = DatabaseOptions::new(format!("sqlite://{}", path.display()));
-        Self { db: Db::open(&options).await.unwrap(), options, home: Home::Folder(folder) }
+        Self {
+            db: Db::open(&options).await.unwrap(),
+            options,
+            home: Home::Folder(folder),
+            runtime: Handle::current(),
+        }
     }
 
     /// A database of the test server; `None`, said once, where there is no server.
@@ -87,6 +93,7 @@ impl TestDb {
             db: Db::open(&options).await.unwrap(),
             options,
             home: Home::Server(Box::new(server), name),
+            runtime: Handle::current(),
         })
     }
 
@@ -98,6 +105,11 @@ impl TestDb {
     /// A second set of connections to the same data: another node, or the same one after a restart.
     pub async fn reopen(&self) -> Db {
         Db::open(&self.options).await.unwrap()
+    }
+
+    /// Tasks on the test's runtime.
+    pub fn tasks(&self) -> Tasks {
+        Tasks::new(self.runtime.clone())
     }
 
     /// A connection past the store, to look at the database itself.
@@ -184,11 +196,6 @@ fn unique() -> String {
 
 async fn run(connection: &mut PgConnection, text: String) {
     connection.execute(sqlx::raw_sql(AssertSqlSafe(text))).await.unwrap();
-}
-
-/// Tasks on the test's runtime.
-pub fn tasks() -> Tasks {
-    Tasks::new(tokio::runtime::Handle::current())
 }
 
 /// Runs a test on a runtime like the server's.

@@ -10,10 +10,10 @@ use switchboard::{
     store::ids::Ids,
 };
 
-use crate::harness::db::{TestDb, on_both, tasks};
+use crate::harness::db::{TestDb, on_both};
 
 async fn open(db: &TestDb) -> Ids {
-    Ids::open(db.db.clone(), tasks()).await.unwrap()
+    Ids::open(db.db.clone(), db.tasks()).await.unwrap()
 }
 
 /// Takes ids as a service does, waiting where they come too fast.
@@ -90,7 +90,7 @@ on_both! {
     }
 
     async fn many_takers_share_a_sequence(db: TestDb) {
-        let (ids, tasks) = (open(&db).await, tasks());
+        let (ids, tasks) = (open(&db).await, db.tasks());
         let takers: Vec<_> = (0..4).map(|_| {
             let ids = ids.clone();
             tasks.spawn("taker", async move {

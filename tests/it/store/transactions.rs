@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use switchboard::store::{DatabaseOptions, Db, StoreError, Tx, sql};
 
-use crate::harness::db::{TestDb, on_both, run_on_sqlite, tasks};
+use crate::harness::db::{TestDb, on_both, run_on_sqlite};
 
 async fn put(tx: &mut Tx, name: &str) -> Result<u64, StoreError> {
     sql("insert into meta (name, value) values ($1, '')").bind(name).execute(tx).await
@@ -109,7 +109,7 @@ on_both! {
 
     async fn writers_do_not_overwrite_each_other(db: TestDb) {
         sql("insert into sequence (name, next) values ('probe', 0)").execute(&*db).await.unwrap();
-        let tasks = tasks();
+        let tasks = db.tasks();
         let all: Vec<_> = (0..8).map(|_| {
             let db = db.db.clone();
             tasks.spawn("writer", async move {

@@ -7,14 +7,14 @@ use switchboard::{
     store::{DatabaseOptions, Db, ids::Ids, sql},
 };
 
-use crate::harness::db::{START, TestDb, on_both, run_on_sqlite, tasks};
+use crate::harness::db::{START, TestDb, on_both, run_on_sqlite};
 
 on_both! {
     async fn a_start_on_an_existing_database_is_quick(db: TestDb) {
         let started = Instant::now();
         let again = db.reopen().await;
         again.migrate(&Clock::manual(START)).await.unwrap();
-        Ids::open(again.clone(), tasks()).await.unwrap();
+        Ids::open(again.clone(), db.tasks()).await.unwrap();
         again.ping().await.unwrap();
         assert!(started.elapsed() < Duration::from_millis(300), "{:?}", started.elapsed());
     }
