@@ -31,7 +31,7 @@ pub struct Operation {
     pub auth: String,
     /// The family's name.
     pub family: &'static str,
-    /// JSON pointer of the operation in the family's document.
+    /// JSON pointer of the operation in the family's document, as a URI's fragment.
     pointer: String,
     /// The operation itself.
     pub value: Value,
@@ -122,7 +122,7 @@ impl Contract {
                 );
                 vec![json!({ "$ref": format!("{}#{pointer}", base_uri(operation.family)) })]
             }
-            None if seen.status >= 400 => self.refusals(operation),
+            None if seen.status >= 400 => Self::refusals(operation),
             None => return Err(format!("{at}: the contract has no such status")),
         };
         if !seen.content_type.is_some_and(|kind| kind.starts_with("application/json")) {
@@ -148,7 +148,7 @@ impl Contract {
     }
 
     /// What a refusal may look like where its status is not documented: like those that are.
-    fn refusals(&self, operation: &Operation) -> Vec<Value> {
+    fn refusals(operation: &Operation) -> Vec<Value> {
         let responses = operation.value["responses"].as_object();
         let mut schemas: Vec<Value> = responses
             .into_iter()
@@ -325,12 +325,17 @@ fn read_operations(family: &'static str, document: &Value) -> Vec<Operation> {
                 path: format!("{base}{path}"),
                 auth: value["x-auth"].as_str().unwrap_or_default().to_owned(),
                 family,
-                pointer: format!("/paths/{}/{method}", path.replace('~', "~0").replace('/', "~1")),
+                pointer: format!("/paths/{}/{method}", fragment(path)),
                 value: value.clone(),
             });
         }
     }
     operations
+}
+
+/// A path as a part of a JSON pointer in a URI.
+fn fragment(path: &str) -> String {
+    path.replace('~', "~0").replace('/', "~1").replace('{', "%7B").replace('}', "%7D")
 }
 
 /// `/a/{id}` as `/a/{p0}`: paths that differ in the names of parameters only are one.
