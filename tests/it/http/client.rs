@@ -77,7 +77,7 @@ pub async fn send(address: SocketAddr, head: &str, body: &str) -> Response {
     let mut connection = Connection::open(address).await;
     let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
     let (line, headers) = head.split_once('\n').unwrap_or((head, ""));
-    let headers: String = headers.lines().map(|l| format!("{}\r\n", l.trim())).collect();
+    let headers: String = headers.lines().flat_map(|line| [line.trim(), "\r\n"]).collect();
     connection.write(format!("{line} HTTP/1.1\r\nhost: x\r\n{headers}{length}\r\n{body}")).await;
     connection.read(line.starts_with("HEAD")).await
 }

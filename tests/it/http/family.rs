@@ -100,14 +100,13 @@ async fn create_room(cx: &Cx, Body(new): Body<NewRoom>) -> Result<Json<Room>> {
     if new.name == "taken" {
         return Err(Error::constraint("there is such a room"));
     }
-    let made = match cx.once.replayed()? {
-        Some(made) => made,
-        None => {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            let made = MADE.fetch_add(1, Ordering::SeqCst) + 1;
-            remember(&cx.once, made);
-            made
-        }
+    let made = if let Some(made) = cx.once.replayed()? {
+        made
+    } else {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let made = MADE.fetch_add(1, Ordering::SeqCst) + 1;
+        remember(&cx.once, made);
+        made
     };
     Ok(Json(Room { id: 1, name: new.name, by: cx.caller.label(), made }))
 }
@@ -294,6 +293,6 @@ pub async fn start(over: &str, problems: &[&str]) -> Server {
     };
     let running: Running = server::start(dispatcher, hooks, &config, Duration::from_secs(2)).unwrap();
     let (address, handle) = (running.address, running.handle());
-    tokio::spawn(running.stopped());
+    tokio::runtime::Handle::current().spawn(running.stopped());
     Server { address, metrics, handle }
 }

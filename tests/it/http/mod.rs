@@ -3,3 +3,4 @@
 mod client;
 mod dispatch;
 mod family;
+mod walled;
