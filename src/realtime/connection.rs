@@ -57,7 +57,7 @@ pub(super) struct Connection {
     pub(super) pong_by: Cell<u32>,
     /// Tick at which a closing connection is let go of.
     pub(super) gone_at: Cell<u32>,
-    /// Commands in the running second: the second, the count.
+    /// The tick of the last command, and how many more were allowed then.
     pub(super) rate: Cell<(u32, u32)>,
     waker: Cell<Option<Waker>>,
 }

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     base::{clock::Clock, random::Random, tasks::Tasks},
     domain::ids::{OrgId, PersonId, StreamId},
+    journal::{AfterCommit, CommittedEvent},
 };
 
 /// Who gets an ephemeral publication.
@@ -153,6 +154,16 @@ impl Hub {
     /// Says who answers connections. Services need the hub and the backend needs services, hence the second step.
     pub fn attach(&self, backend: Arc<dyn Backend>) {
         let _ = self.backend.set(backend);
+    }
+
+    /// The limits that it was made with.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Its counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -290,5 +301,14 @@ impl Hub {
         if let Some(shard) = shards.get(usize::from(to.shard)) {
             let _ = shard.send(message);
         }
+    }
+}
+
+impl AfterCommit for Hub {
+    fn committed(&self, events: &[CommittedEvent]) {
+        self.publish(events.iter().map(|event| {
+            let offset = u64::try_from(event.offset.0).unwrap_or(0);
+            (event.channel.clone(), event.stream, offset, event.body.clone())
+        }));
     }
 }

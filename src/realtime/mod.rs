@@ -28,7 +28,7 @@ mod wheel;
 
 pub use disconnect::{Disconnect, ProtocolError, Unsubscribed, close, error, unsubscribe};
 pub use hub::{Audience, Hub, Selector};
-pub use metrics::Metrics;
+pub use metrics::{CloseLabel, CommandLabel, Metrics};
 pub use options::Options;
 pub use port::{
     Backend, ConnectGrant, ConnectionId, Direction, Future, Grant, Hello, Identity, Page, PageRequest, Refusal,

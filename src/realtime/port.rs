@@ -107,10 +107,8 @@ pub struct Hello {
     pub program: (String, String),
     /// `websocket`, `http_stream` or `sse`.
     pub transport: &'static str,
-    /// The peer's address.
+    /// The peer's address, behind proxies that are believed.
     pub address: Option<IpAddr>,
-    /// `X-Forwarded-For` as it came; counts only where `address` is a trusted proxy.
-    pub forwarded: Option<String>,
 }
 
 /// An accepted connection.

@@ -9,6 +9,7 @@ use std::{
     net::IpAddr,
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -24,7 +25,7 @@ use super::{
         PublishRequest, RefreshResult, Reply, RpcRequest, RpcResult, SubscribeRequest, SubscribeResult,
     },
     recovery,
-    shard::Shard,
+    shard::{Shard, TICKS_PER_SECOND},
     subscription::{Subscription, Target},
 };
 use crate::base::{clock::Timestamp, secret::Secret};
@@ -80,7 +81,6 @@ struct Rare {
 pub(super) struct Arrival {
     pub(super) api_key: Option<Secret>,
     pub(super) address: Option<IpAddr>,
-    pub(super) forwarded: Option<String>,
 }
 
 struct Connecting {
@@ -200,12 +200,21 @@ pub(super) fn receive(shard: &Rc<Shard>, connection: &Rc<Connection>, frame: &[u
     }
 }
 
-fn passes_rate(shard: &Rc<Shard>, connection: &Connection) -> bool {
-    let second = shard.second();
-    let (running, count) = connection.rate.get();
-    let count = if running == second { count + 1 } else { 1 };
-    connection.rate.set((second, count));
-    count > shard.hub.options.commands_per_second
+/// Takes a command out of the connection's allowance, which refills with time. True when there was none left.
+fn passes_rate(shard: &Shard, connection: &Connection) -> bool {
+    let options = &shard.hub.options;
+    let now = shard.tick_after(Duration::ZERO);
+    let (last, left) = connection.rate.get();
+    let most = options.commands_per_second.saturating_add(options.command_burst);
+    let left = if last == 0 {
+        most
+    } else {
+        let refill = u64::from(now.saturating_sub(last)) * u64::from(options.commands_per_second)
+            / u64::from(TICKS_PER_SECOND);
+        u32::try_from(u64::from(left) + refill).unwrap_or(u32::MAX).min(most)
+    };
+    connection.rate.set((now, left.saturating_sub(1)));
+    left == 0
 }
 
 /// Goes on after an answer: with commands that waited, with reading.
@@ -340,7 +349,6 @@ fn connect(shard: &Rc<Shard>, connection: &Rc<Connection>, id: u32, request: Con
         program: (name, version),
         transport: connection.wire.transport(),
         address: arrival.address,
-        forwarded: arrival.forwarded,
     };
     let question = shard.hub.backend().connect(hello);
     shard.ask(connection, question, move |shard, connection, answer| match answer {

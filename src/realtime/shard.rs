@@ -35,7 +35,8 @@ use super::{
 
 /// Length of a tick of the timer.
 const TICK: Duration = Duration::from_millis(250);
-const TICKS_PER_SECOND: u32 = 4;
+/// Ticks in a second.
+pub(super) const TICKS_PER_SECOND: u32 = 4;
 /// Ticks between reports of connections with leases.
 const LEASE_REPORT_TICKS: u32 = 4;
 /// Pause between the waves of a drain.
@@ -442,11 +443,6 @@ impl Shard {
         let due = due.max(wheel.now() + 1);
         connection.due.set(due);
         wheel.insert(connection.id.slot, due);
-    }
-
-    /// Seconds since the shard began.
-    pub(super) fn second(&self) -> u32 {
-        self.wheel.borrow().now() / TICKS_PER_SECOND
     }
 
     /// The tick that is `delay` away, at least the next one.

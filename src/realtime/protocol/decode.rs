@@ -54,7 +54,10 @@ fn next_json(frame: &[u8]) -> Step<'_> {
             rest = after;
             continue;
         }
-        return Some((serde_json::from_slice(line).map_err(|_| Malformed), after));
+        // A derived reader would also take the fields of an object as an array.
+        let object = line.trim_ascii_start().starts_with(b"{");
+        let command = if object { serde_json::from_slice(line).map_err(|_| Malformed) } else { Err(Malformed) };
+        return Some((command, after));
     }
 }
 

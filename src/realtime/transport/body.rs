@@ -30,10 +30,8 @@ pub struct Opening {
     pub frame: Bytes,
     /// Header `x-helplightning-api-key`.
     pub api_key: Option<Secret>,
-    /// The peer's address.
+    /// Who the peer is, behind proxies that are believed.
     pub address: Option<IpAddr>,
-    /// `X-Forwarded-For` as it came.
-    pub forwarded: Option<String>,
 }
 
 /// The body of the response; dropping it ends the connection.
@@ -67,8 +65,8 @@ fn open(hub: &Hub, wire: Wire, opening: Opening) -> Option<Body> {
     // The way back must not be guessable: who knows this text acts as the connection.
     let secret = hub.random.token::<16>();
     hub.sessions.insert(secret.clone(), connection.id);
-    let Opening { frame, api_key, address, forwarded } = opening;
-    connection.session.borrow_mut().opened(Arrival { api_key, address, forwarded }, secret);
+    let Opening { frame, api_key, address } = opening;
+    connection.session.borrow_mut().opened(Arrival { api_key, address }, secret);
     session::receive(&shard, &connection, &frame);
     Some(Body { shard, connection })
 }

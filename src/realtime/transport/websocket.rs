@@ -1,15 +1,14 @@
 //! `/connection/websocket`: handshake, and one small task per socket.
 
-use std::{io::ErrorKind, rc::Rc};
+use std::{io::ErrorKind, net::IpAddr, rc::Rc};
 
 use actix_codec::Framed;
 use actix_http::{
-    Error, HttpMessage as _, Method, Request, Response, StatusCode, Version,
+    HttpMessage as _, Method, Request, Response, StatusCode, Version,
     body::BodySize,
     h1,
     header::{self, HeaderMap, HeaderValue},
 };
-use actix_service::{Service, ServiceFactory, fn_service};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
 use futures_util::SinkExt as _;
@@ -44,33 +43,19 @@ const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// An upgrade request with its socket.
 pub type Upgrade = (Request, Framed<TcpStream, h1::Codec>);
 
-/// The service for `HttpService::build().upgrade(..)`.
-pub fn upgrade_service(
-    hub: Hub,
-) -> impl ServiceFactory<
-    Upgrade,
-    Config = (),
-    Response = (),
-    Error = Error,
-    InitError = (),
-    Service = impl Service<Upgrade, Response = (), Error = Error, Future: 'static> + 'static,
-    Future: 'static,
-> {
-    fn_service(move |(request, framed): Upgrade| accept(hub.clone(), request, framed))
-}
-
 /// Answers the handshake and, where it is right, hands the socket to a task of its own.
-async fn accept(hub: Hub, request: Request, mut framed: Framed<TcpStream, h1::Codec>) -> Result<(), Error> {
-    let (response, agreed) = match handshake(&hub.options, &request) {
+/// Must be called on an actix worker thread; `address` is who the peer is, behind proxies that are believed.
+pub async fn accept(hub: Hub, upgrade: Upgrade, address: Option<IpAddr>) {
+    let (request, mut framed) = upgrade;
+    let (response, agreed) = match handshake(&hub.options, &request, address) {
         Ok(agreed) if hub.admit() => (agreed.response(), Some(agreed)),
         Ok(_) => (refusal(StatusCode::SERVICE_UNAVAILABLE), None),
         Err(status) => (refusal(status), None),
     };
     let sent = framed.send(h1::Message::Item((response, BodySize::None))).await;
-    let Some(agreed) = agreed else { return Ok(()) };
+    let Some(agreed) = agreed else { return };
     if sent.is_err() {
-        hub.release();
-        return Ok(());
+        return hub.release();
     }
     let parts = framed.into_parts();
     let _ = parts.io.set_nodelay(true);
@@ -78,7 +63,6 @@ async fn accept(hub: Hub, request: Request, mut framed: Framed<TcpStream, h1::Co
     let connection = shard.add(agreed.wire, Some(parts.io));
     connection.session.borrow_mut().opened(agreed.arrival, String::new());
     actix_rt::spawn(serve(shard, connection, parts.read_buf));
-    Ok(())
 }
 
 struct Agreed {
@@ -109,7 +93,7 @@ fn refusal(status: StatusCode) -> Response<()> {
 }
 
 /// RFC 6455, 4.2.1. No extension is ever agreed to.
-fn handshake(options: &Options, request: &Request) -> Result<Agreed, StatusCode> {
+fn handshake(options: &Options, request: &Request, address: Option<IpAddr>) -> Result<Agreed, StatusCode> {
     let headers = request.headers();
     if request.path() != PATH {
         return Err(StatusCode::NOT_FOUND);
@@ -148,8 +132,7 @@ fn handshake(options: &Options, request: &Request) -> Result<Agreed, StatusCode>
     let accept = STANDARD.encode(Sha1::new().chain_update(key).chain_update(ACCEPT_SUFFIX).finalize());
     let arrival = Arrival {
         api_key: text(headers, header::HeaderName::from_static("x-helplightning-api-key")).map(Secret::new),
-        address: request.peer_addr().map(|address| address.ip()),
-        forwarded: text(headers, header::X_FORWARDED_FOR).map(str::to_owned),
+        address,
     };
     Ok(Agreed { wire, protocol, accept, arrival })
 }
