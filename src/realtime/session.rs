@@ -244,14 +244,19 @@ pub(super) fn answered(shard: &Rc<Shard>, connection: &Rc<Connection>) {
 
 fn execute(shard: &Rc<Shard>, connection: &Rc<Connection>, command: Command) {
     let phase = connection.session.borrow().phase;
-    if is_pong(&command) {
+    let id = command.id;
+    let pong = is_pong(&command);
+    let expected = match phase {
+        Phase::New => command.connect.is_some(),
+        Phase::Ready => command.connect.is_none(),
+        Phase::Connecting | Phase::Refused => false,
+    };
+    if !expected || id == 0 && command.send.is_none() && !pong {
+        return shard.close(connection, close::BAD_REQUEST);
+    }
+    if pong {
         connection.pong_by.set(0);
         return;
-    }
-    let id = command.id;
-    let bad = id == 0 && command.send.is_none();
-    if bad || command.connect.is_some() != (phase == Phase::New) {
-        return shard.close(connection, close::BAD_REQUEST);
     }
     let metrics = &shard.hub.metrics;
     match command {
