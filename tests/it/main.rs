@@ -10,5 +10,6 @@ mod bus;
 mod contract;
 mod harness;
 mod http;
+mod realtime;
 mod store;
 mod walls;
