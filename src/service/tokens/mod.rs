@@ -18,11 +18,12 @@ use std::sync::{Arc, OnceLock};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use uuid::Uuid;
 
-pub use self::{claims::Origin, mint::Login};
 use self::{
     claims::{Claims, ISSUER, MAX_LENGTH, PartnerClaims, Private, Subject, algorithm, decode, invalid},
     standing::Standing,
 };
+pub use self::{claims::Origin, mint::Login};
+pub(crate) use self::mint::permissions_of;
 use super::signing_keys::SigningKeys;
 use crate::{
     base::{
@@ -187,6 +188,11 @@ impl Tokens {
         }
     }
 
+    /// Forgets what was remembered of a person: the name is another now.
+    pub fn renamed(&self, person: PersonId) {
+        self.0.standing.forget(Revoked::Rights(person));
+    }
+
     /// Forgets the partner keys of an organisation: one was added or changed.
     pub fn partner_keys_changed(&self, organization: OrgId) {
         self.0.partners.forget(&organization);
@@ -341,7 +347,8 @@ impl Tokens {
     }
 
     async fn read_partner(&self, token: &str) -> Result<Read> {
-        let claimed: PartnerClaims = jsonwebtoken::dangerous::insecure_decode(token).map_err(invalid)?.claims;
+        let claimed: PartnerClaims =
+            jsonwebtoken::dangerous::insecure_decode(token).map_err(invalid)?.claims;
         let subject = Subject::parse(&claimed.sub);
         let Some(subject @ Subject::Partner(organization)) = subject else {
             return Err(invalid("signed with RS256, but not for a partner"));
@@ -457,8 +464,7 @@ impl Tokens {
             // A partner's enterprise token, or its workbox token: stands for the organisation.
             None => {
                 let family = private.fam.ok_or_else(|| invalid("a token of nobody"))?;
-                let partner =
-                    self.partner(private.org).await?.ok_or_else(|| invalid("no such organisation"))?;
+                let partner = self.partner(private.org).await?.ok_or_else(|| invalid("no such organisation"))?;
                 organisation_caller(Subject::Enterprise(private.org), partner.name.clone(), Some(family))?
             }
         };
