@@ -1,12 +1,17 @@
 //! Use cases: what REST, rpc and jobs share. Every state change has its home here.
 
+pub mod access_tokens;
+pub mod acting;
 pub mod addresses;
 pub mod attachments;
 pub mod call_records;
 pub mod calls;
 pub mod ice;
+pub mod keys;
 pub mod messages;
 pub mod passwords;
+pub mod people;
+pub mod person_views;
 pub mod provisioning;
 pub mod rate_limit;
 pub mod reachability;

@@ -36,6 +36,11 @@ impl Reachability {
         Self { db, connections }
     }
 
+    /// True while the login has a live connection.
+    pub fn is_connected(&self, login: PersonId) -> bool {
+        self.connections.is_connected(login)
+    }
+
     /// Those of `logins` who can be reached: one statement at most.
     pub async fn among(&self, logins: impl IntoIterator<Item = PersonId>) -> Result<HashSet<PersonId>> {
         let (mut reachable, away): (HashSet<_>, HashSet<_>) =

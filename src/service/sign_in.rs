@@ -9,6 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
+    addresses,
     passwords::Passwords,
     rate_limit::{Limit, address_key},
     tokens::{ACCESS_TOKEN_PREFIX, Login, Origin, Revoked, Tokens, claims},
@@ -28,6 +29,7 @@ use crate::{
         error::{Error, Result},
         event::{StreamKind, user_channel},
         ids::{ApiKeyId, OrgId, PersonId},
+        permission::Permissions,
     },
     journal::{Append, Journal, NewStream},
     store::{
@@ -39,8 +41,6 @@ use crate::{
     },
 };
 
-/// Longest display name of a visitor, in characters.
-const NAME_LIMIT: usize = 255;
 /// Longest e-mail address or username that is looked up, in bytes.
 const LOGIN_LIMIT: usize = 320;
 /// Keys of applications that are remembered.
@@ -134,10 +134,6 @@ impl SignIn {
             Ok::<_, Error>(found.map(|(key, organization)| Application { key, organization }))
         };
         let found = self.applications.get_or_load(hash, load).await?;
-        if found.is_none() && !self.auth.require_api_key {
-            // Where keys are optional, clients may carry one of another service: it authorises nothing anyway.
-            return Ok(None);
-        }
         found.map(Some).ok_or_else(|| Error::new(Code::InvalidApiKey, "unknown API key"))
     }
 
@@ -245,7 +241,7 @@ impl SignIn {
         address: IpAddr,
     ) -> Result<String> {
         self.visitors.attempt(("anonymous", address_key(address)))?;
-        let name = visible_name(name)?;
+        let name = addresses::name(name)?;
         let organization = match application {
             Some(application) => organizations::by_id(&self.db, application.organization).await?,
             None => organizations::oldest_active(&self.db).await?,
@@ -404,36 +400,27 @@ impl SignIn {
         origin_id: Option<i64>,
         end: Timestamp,
     ) -> FamilyRow {
-        new_family(
-            self.random.uuid(),
-            person.organization_id,
-            person.id,
-            origin,
-            origin_id,
-            self.clock.now(),
-            end,
-        )
+        let owner = (person.organization_id, person.id);
+        new_family(self.random.uuid(), owner, (origin, origin_id), self.clock.now(), end)
     }
 }
 
-/// A family that begins now.
+/// A family that begins now, of somebody in an organisation, from something with a number.
 pub(super) fn new_family(
     id: Uuid,
-    organization: OrgId,
-    person: PersonId,
-    origin: Origin,
-    origin_id: Option<i64>,
+    (organization_id, person_id): (OrgId, PersonId),
+    (origin, origin_id): (Origin, Option<i64>),
     now: Timestamp,
     end: Timestamp,
 ) -> FamilyRow {
     FamilyRow {
         id,
-        organization_id: organization,
-        person_id: person,
+        organization_id,
+        person_id,
         origin: origin.name().to_owned(),
         origin_id,
-        added_permissions: crate::domain::permission::Permissions::NONE,
-        removed_permissions: crate::domain::permission::Permissions::NONE,
+        added_permissions: Permissions::NONE,
+        removed_permissions: Permissions::NONE,
         created_at: now,
         expires_at: end,
         revoked_at: None,
@@ -442,15 +429,3 @@ pub(super) fn new_family(
 
 /// The life of families that only their owner ends: a personal access token, a partner key.
 pub(super) const FOR_GOOD: Duration = Duration::from_secs(200 * 365 * 24 * 3_600);
-
-/// A display name: 1 to 255 characters, without control characters, `<` and `>`.
-pub(super) fn visible_name(name: &str) -> Result<String> {
-    let name = name.trim();
-    let length = name.chars().count();
-    if length == 0 || length > NAME_LIMIT || name.contains(|c: char| c.is_control() || matches!(c, '<' | '>'))
-    {
-        let rule = format!("a name has 1 to {NAME_LIMIT} characters, none of them < or >");
-        return Err(Error::new(Code::InvalidName, rule));
-    }
-    Ok(name.to_owned())
-}

@@ -39,6 +39,9 @@ statements! {
          (select 1 from person where username_key = $1 and removed_at is null and id <> $2)";
     IS_LIVING =
         "select 1 from person where id = $2 and organization_id = $1 and removed_at is null";
+    HAS_ROOM =
+        "select 1 where (select count(*) from person \
+         where organization_id = $1 and kind = 'member' and removed_at is null) < $2";
     HAS_OTHER_ADMINISTRATOR =
         "select 1 from person where organization_id = $1 and id <> $2 and removed_at is null and active \
          and role in ('SiteAdmin', 'EnterpriseAdmin')";
@@ -114,10 +117,6 @@ statements! {
          login_id = excluded.login_id, device_id = excluded.device_id, updated_at = excluded.updated_at";
     DEVICE_REMOVE = "delete from device where login_id = $1 and (push_id = $2 or device_id = $2)";
     DEVICES_FORGET = "delete from device where person_id = $1";
-    DEVICE_OWNERS = {
-        sqlite: "select distinct login_id from device where login_id in (select value from json_each($1))",
-        postgres: "select distinct login_id from device where login_id = any($1)",
-    };
 }
 
 /// A person, without the password.
@@ -432,6 +431,11 @@ pub fn is_living(organization: OrgId, id: PersonId) -> Stmt {
     sql(IS_LIVING).bind(organization).bind(id)
 }
 
+/// A row when the organisation has fewer than `most` members.
+pub fn has_room(organization: OrgId, most: i64) -> Stmt {
+    sql(HAS_ROOM).bind(organization).bind(most)
+}
+
 /// A row when somebody else administers the organisation, too.
 pub fn has_other_administrator(organization: OrgId, id: PersonId) -> Stmt {
     sql(HAS_OTHER_ADMINISTRATOR).bind(organization).bind(id)
@@ -625,13 +629,4 @@ pub async fn save_device(on: impl Executor, device: &NewDevice, now: Timestamp) 
 /// Removes the login's device with this push id (or device id); the number of devices removed.
 pub async fn remove_device(on: impl Executor, login: PersonId, id: &str) -> Result<u64> {
     sql(DEVICE_REMOVE).bind(login).bind(id).execute(on).await
-}
-
-/// Those of `logins` who have a push device.
-pub async fn device_owners(
-    on: impl Executor,
-    logins: impl IntoIterator<Item = PersonId>,
-) -> Result<Vec<PersonId>> {
-    let rows: Vec<(PersonId,)> = sql_for(DEVICE_OWNERS).bind(Value::ids(logins)).all(on).await?;
-    Ok(rows.into_iter().map(|(id,)| id).collect())
 }

@@ -33,6 +33,9 @@ statements! {
          returning id";
     FAMILIES_REVOKE_PERSON =
         "update token_family set revoked_at = $2 where person_id = $1 and revoked_at is null";
+    OTHER_SIGN_INS =
+        "select id from token_family where person_id = $1 and revoked_at is null and origin <> 'pat' \
+         and id <> $2";
     FAMILY_EXTEND = "update token_family set expires_at = $2 where id = $1 and expires_at < $2";
     RAISE_TOKEN_VERSION =
         "update person set token_version = token_version + 1 where id = $1 and removed_at is null";
@@ -45,6 +48,7 @@ statements! {
     ACCESS_TOKEN_INSERT =
         "insert into personal_access_token (id, person_id, organization_id, description, hash, hint, created_at, \
          last_used_at, removed_at) values ($1, $2, $3, $4, $5, $6, $7, null, null)";
+    ACCESS_TOKEN_RENEW = "update personal_access_token set hash = $3, hint = $4 where person_id = $1 and id = $2";
     ACCESS_TOKEN_BY_HASH =
         "select id, person_id, organization_id, description, hint, created_at, last_used_at \
          from personal_access_token where hash = $1 and removed_at is null";
@@ -169,6 +173,12 @@ pub fn revoke_family(id: Uuid, now: Timestamp) -> Stmt {
     sql(FAMILY_REVOKE).bind(id).bind(now)
 }
 
+/// A person's living sign-ins, but for `family` and those by personal access token, which their owner removes.
+pub async fn other_sign_ins(on: impl Executor, person: PersonId, family: Option<Uuid>) -> Result<Vec<Uuid>> {
+    let rows: Vec<(Uuid,)> = sql(OTHER_SIGN_INS).bind(person).bind(family.unwrap_or_default()).all(on).await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
 /// Lets a family live on until `end`.
 pub fn extend_family(id: Uuid, end: Timestamp) -> Stmt {
     sql(FAMILY_EXTEND).bind(id).bind(end)
@@ -245,6 +255,11 @@ pub fn insert_access_token(token: &AccessTokenRow, hash: [u8; 32]) -> Stmt {
         .bind(hash.to_vec())
         .bind(token.hint.as_str())
         .bind(token.created_at)
+}
+
+/// Gives a token another text.
+pub fn renew_access_token(person: PersonId, id: AccessTokenId, hash: [u8; 32], hint: &str) -> Stmt {
+    sql(ACCESS_TOKEN_RENEW).bind(person).bind(id).bind(hash.to_vec()).bind(hint)
 }
 
 /// The living token with that hash.

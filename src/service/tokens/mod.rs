@@ -23,6 +23,8 @@ use self::{
     claims::{Claims, ISSUER, MAX_LENGTH, PartnerClaims, Private, Subject, algorithm, decode, invalid},
     standing::Standing,
 };
+pub use self::{claims::Origin, mint::Login};
+pub(crate) use self::mint::permissions_of;
 use super::signing_keys::SigningKeys;
 use crate::{
     base::{
@@ -185,6 +187,11 @@ impl Tokens {
         if let Some(revocations) = self.0.revocations.get() {
             revocations.revoked(what);
         }
+    }
+
+    /// Forgets what was remembered of a person: the name is another now.
+    pub fn renamed(&self, person: PersonId) {
+        self.0.standing.forget(Revoked::Rights(person));
     }
 
     /// Forgets the partner keys of an organisation: one was added or changed.

@@ -251,6 +251,6 @@ async fn stands<K: Copy + Eq + Hash>(
 }
 
 /// What a guest hears whose link is over.
-pub(crate) fn link_over() -> Error {
+fn link_over() -> Error {
     Error::new(Code::LinkExpired, "the link is over or was taken back")
 }
