@@ -25,6 +25,7 @@ pub mod remote;
 pub mod reply;
 pub mod routes;
 pub mod server;
+pub mod socket;
 pub mod upload;
 
 pub use args::{Arg, Args, Body, Opt, Query, Seg};

@@ -1,1 +1,36 @@
-//! (being built)
+//! The socket: connections that speak the Centrifuge client protocol, and the fan-out to them (REALTIME sections 1-4).
+//!
+//! One [`Hub`] per process is the door for everybody else: the journal tells it what was committed, services publish
+//! ephemeral events and end connections or subscriptions through it. Behind it every actix worker has a shard, a
+//! single-threaded world of its own with the worker's connections and their subscriptions; shards get one message per
+//! batch of events. What connections ask for is answered by a [`Backend`], whose futures run on the owned runtime.
+//!
+//! Promises: a subscriber of a stream sees each offset once and in order; an event is encoded once per wire format and
+//! shared by reference; a connection's memory is bounded by its queue, and whoever reads too slowly is closed with
+//! 3008 and recovers later.
+
+mod connection;
+mod disconnect;
+mod frame;
+mod hub;
+mod metrics;
+mod options;
+mod outbound;
+mod port;
+mod presence;
+pub mod protocol;
+mod recovery;
+mod session;
+mod shard;
+mod subscription;
+pub mod transport;
+mod wheel;
+
+pub use disconnect::{Disconnect, ProtocolError, Unsubscribed, close, error, unsubscribe};
+pub use hub::{Audience, Hub, Selector};
+pub use metrics::{CloseLabel, CommandLabel, Metrics};
+pub use options::Options;
+pub use port::{
+    Backend, ConnectGrant, ConnectionId, Direction, Future, Grant, Hello, Identity, Page, PageRequest, Refusal,
+    RefreshGrant, SubscribeAsk,
+};

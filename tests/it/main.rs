@@ -9,4 +9,5 @@
 mod bus;
 mod harness;
 mod http;
+mod realtime;
 mod store;

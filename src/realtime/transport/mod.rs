@@ -1,1 +1,16 @@
-//! (being built)
+//! Bytes in, bytes out: what carries frames between a client and its session.
+//!
+//! WebSockets are taken over as raw sockets in the upgrade service of `actix_http`, beside the App, which therefore
+//! sees none of them: origin, path and limits are checked here. The other transports are streamed HTTP responses
+//! with `POST /emulation` for the way back; `http::connection` mounts them.
+
+mod body;
+mod codec;
+pub mod emulation;
+mod origin;
+pub mod websocket;
+
+pub use body::{Body, Opening, open_http_stream, open_sse};
+pub use origin::is_allowed;
+
+use super::frame;

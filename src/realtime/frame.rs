@@ -1,0 +1,156 @@
+//! Publications encoded once per wire format and shared by reference.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+
+use super::protocol::{self, Encoding, Publication, Reply};
+
+/// How a connection's bytes look: encoding and what the transport puts around a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Wire {
+    /// A WebSocket text frame per message.
+    SocketJson,
+    /// A WebSocket binary frame per message.
+    SocketProtobuf,
+    /// A line per message.
+    StreamJson,
+    /// A length-delimited message.
+    StreamProtobuf,
+    /// A server-sent event per message.
+    Sse,
+}
+
+const WIRES: usize = 5;
+
+impl Wire {
+    /// The encoding inside.
+    pub(super) const fn encoding(self) -> Encoding {
+        match self {
+            Self::SocketJson | Self::StreamJson | Self::Sse => Encoding::Json,
+            Self::SocketProtobuf | Self::StreamProtobuf => Encoding::Protobuf,
+        }
+    }
+
+    /// Name of the transport.
+    pub(super) const fn transport(self) -> &'static str {
+        match self {
+            Self::SocketJson | Self::SocketProtobuf => "websocket",
+            Self::StreamJson | Self::StreamProtobuf => "http_stream",
+            Self::Sse => "sse",
+        }
+    }
+
+    /// True for WebSockets; the others need a disconnect push in place of a close code, and emulation.
+    pub(super) const fn is_socket(self) -> bool {
+        matches!(self, Self::SocketJson | Self::SocketProtobuf)
+    }
+
+    /// Puts around one encoded message what the transport wants.
+    pub(super) fn wrap(self, message: Bytes) -> Bytes {
+        match self {
+            Self::SocketJson => socket_frame(OPCODE_TEXT, &message),
+            Self::SocketProtobuf => socket_frame(OPCODE_BINARY, &message),
+            Self::StreamJson => [&message[..], b"\n"].concat().into(),
+            Self::StreamProtobuf => message,
+            Self::Sse => [b"data: ", &message[..], b"\n\n"].concat().into(),
+        }
+    }
+
+    /// One reply, ready to be queued.
+    pub(super) fn reply(self, reply: &Reply) -> Bytes {
+        self.wrap(protocol::encode_reply(self.encoding(), reply))
+    }
+
+    /// One publication, ready to be queued. `id` other than 0 stands in place of the channel's name.
+    pub(super) fn publication(self, channel: &str, id: i64, publication: &Publication) -> Bytes {
+        self.wrap(protocol::encode_publication(self.encoding(), channel, id, publication))
+    }
+
+    /// The server's ping.
+    pub(super) fn ping(self) -> Bytes {
+        match self {
+            Self::SocketJson => Bytes::from_static(b"\x81\x02{}"),
+            Self::SocketProtobuf => Bytes::from_static(b"\x82\x01\0"),
+            Self::StreamJson => Bytes::from_static(b"{}\n"),
+            Self::StreamProtobuf => Bytes::from_static(b"\0"),
+            Self::Sse => Bytes::from_static(b"data: {}\n\n"),
+        }
+    }
+}
+
+const OPCODE_TEXT: u8 = 1;
+const OPCODE_BINARY: u8 = 2;
+/// RFC 6455 close frame.
+pub(super) const OPCODE_CLOSE: u8 = 8;
+/// RFC 6455 pong frame.
+pub(super) const OPCODE_PONG: u8 = 10;
+
+/// An unmasked, unfragmented server frame (RFC 6455, 5.2).
+pub(super) fn socket_frame(opcode: u8, payload: &[u8]) -> Bytes {
+    let mut frame = BytesMut::with_capacity(payload.len() + 10);
+    frame.put_u8(0x80 | opcode);
+    match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
+        (Ok(length @ 0..=125), _) => frame.put_u8(length),
+        (_, Ok(length)) => {
+            frame.put_u8(126);
+            frame.put_u16(length);
+        }
+        _ => {
+            frame.put_u8(127);
+            frame.put_u64(payload.len() as u64);
+        }
+    }
+    frame.put_slice(payload);
+    frame.freeze()
+}
+
+/// A publication on its way to many subscribers.
+pub(super) struct Frame {
+    /// The channel.
+    pub(super) channel: Arc<str>,
+    /// Number of the channel for connections that asked for one; 0 = none.
+    pub(super) id: i64,
+    /// Offset in the stream; 0 = the channel has no positions.
+    pub(super) offset: u64,
+    publication: Publication,
+    encoded: [OnceLock<Bytes>; WIRES * 2],
+}
+
+impl Frame {
+    /// A frame that encodes itself on first use.
+    pub(super) fn new(channel: Arc<str>, id: i64, publication: Publication) -> Self {
+        let offset = publication.offset;
+        Self { channel, id, offset, publication, encoded: [const { OnceLock::new() }; WIRES * 2] }
+    }
+
+    /// The bytes for a subscriber; `compact` where it asked for the channel's number.
+    pub(super) fn bytes(&self, wire: Wire, compact: bool) -> &Bytes {
+        let compact = compact && self.id != 0;
+        self.encoded[wire as usize * 2 + usize::from(compact)]
+            .get_or_init(|| wire.publication(&self.channel, if compact { self.id } else { 0 }, &self.publication))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_socket_frames() {
+        assert_eq!(socket_frame(1, b"hi")[..], *b"\x81\x02hi");
+        assert_eq!(socket_frame(2, &[0; 126])[..4], [0x82, 126, 0, 126]);
+        assert_eq!(socket_frame(1, &[0; 65_536])[..10], [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_frame_is_encoded_once_per_form() {
+        let publication = Publication { data: "{}".into(), offset: 3, ..Publication::default() };
+        let frame = Frame::new("c".into(), 9, publication);
+        let named = frame.bytes(Wire::StreamJson, false);
+        assert_eq!(named, "{\"push\":{\"channel\":\"c\",\"pub\":{\"data\":{},\"offset\":3}}}\n");
+        assert_eq!(named.as_ptr(), frame.bytes(Wire::StreamJson, false).as_ptr());
+        let numbered = frame.bytes(Wire::Sse, true);
+        assert_eq!(numbered, "data: {\"push\":{\"id\":9,\"pub\":{\"data\":{},\"offset\":3}}}\n\n");
+    }
+}

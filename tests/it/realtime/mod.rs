@@ -1,0 +1,14 @@
+//! The socket by itself: a real server on a free port, clients over real sockets, a journal in memory behind it.
+
+mod backend;
+mod catching_up;
+mod client;
+mod commands;
+mod emulation;
+mod hostile;
+mod limits;
+mod server;
+
+use backend::Journal;
+use client::Client;
+use server::Server;
