@@ -1,6 +1,7 @@
 //! The families of operations. Each mirrors its contract file; nothing here decides anything.
 
 pub mod assist;
+mod files;
 
 use crate::http::{Family, operation};
 

@@ -13,7 +13,10 @@ use futures_util::{Stream, stream};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{tools::actor_of, views::Avatar};
+use super::{
+    tools::{Tools, actor_of},
+    views::Avatar,
+};
 use crate::{
     base::{
         clock::{Clock, Timestamp},
@@ -37,8 +40,7 @@ use crate::{
     journal::{Append, Journal, Refusal, RowOp},
     store::{
         Db,
-        attachments::{self as rows, AttachmentRow, ThreadPlace},
-        idempotency,
+        attachments::{self as rows, AttachmentRow, CallPlace, ThreadPlace},
         ids::Ids,
     },
 };
@@ -162,6 +164,19 @@ pub struct Ground {
     pub keep_outcomes: Duration,
 }
 
+impl From<&Tools> for Ground {
+    fn from(tools: &Tools) -> Self {
+        Self {
+            db: tools.db.clone(),
+            journal: tools.journal.clone(),
+            ids: tools.ids.clone(),
+            clock: tools.clock.clone(),
+            random: tools.random.clone(),
+            keep_outcomes: tools.keep_outcomes,
+        }
+    }
+}
+
 /// The use cases of attachments.
 #[derive(Clone)]
 pub struct Attachments {
@@ -175,7 +190,25 @@ impl std::fmt::Debug for Attachments {
     }
 }
 
-/// Where an attachment goes, and who is told.
+/// Where an upload is to go.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// To a call.
+    Call(CallId),
+    /// To a help thread.
+    Thread(ConversationId),
+}
+
+/// The content of an upload, stored but not attached yet: it goes again when this is dropped.
+#[derive(Debug)]
+pub struct Received {
+    files: Undecided,
+    uuid: Uuid,
+    path: String,
+    stored: Stored,
+}
+
+/// What becomes of an attachment, and who is told.
 struct Target {
     row: AttachmentRow,
     streams: Vec<StreamId>,
@@ -187,51 +220,61 @@ impl Attachments {
         Self { ground, files }
     }
 
-    /// Attaches a file to a call: its session's members may, and guests who were in it.
-    pub async fn create_for_call<S>(
+    /// Takes the content of an upload in, before its description need be known (forms send their fields in any order).
+    /// Whoever may not attach there is refused before a byte is stored.
+    pub async fn receive<S>(&self, caller: &Caller, place: &Place, content: S) -> Result<Received>
+    where
+        S: Stream<Item = Result<Bytes>> + Send,
+    {
+        caller.person()?;
+        match place {
+            Place::Call(call) => drop(self.call_place(caller, call, false).await?),
+            Place::Thread(thread) => drop(self.thread_place(caller, *thread, false).await?),
+        }
+        let (now, uuid) = (self.ground.clock.now(), self.ground.random.uuid());
+        let path = format!("{}/{}/{uuid}", caller.organization, now.date_time().format("%Y-%m"));
+        let mut files = Undecided::new(&self.files.store);
+        files.add(&path);
+        let stored = self.files.store.put(&path, content, self.files.config.max_bytes).await?;
+        if stored.size == 0 {
+            return Err(Error::invalid("attachment: the file is empty"));
+        }
+        Ok(Received { files, uuid, path, stored })
+    }
+
+    /// Attaches what was received to a call: its session's members may, and guests who were in it.
+    pub async fn create_for_call(
         &self,
         caller: &Caller,
         once: &Once,
         call: &CallId,
         (new, moment): (NewAttachment, CallMoment),
-        content: S,
-    ) -> Result<AttachmentView>
-    where
-        S: Stream<Item = Result<Bytes>> + Send,
-    {
+        received: Received,
+    ) -> Result<AttachmentView> {
         if !CALL_KINDS.contains(&moment.kind.as_str()) {
             return Err(Error::invalid(format!("type: must be one of {}", CALL_KINDS.join(", "))));
         }
-        let place = rows::call_place(&self.ground.db, caller.organization, call)
-            .await?
-            .ok_or_else(|| Error::not_found("call"))?;
-        let person = caller.person()?;
-        self.require_in_call(caller, call, false).await?;
+        let place = self.call_place(caller, call, false).await?;
         if let Some(first) = self.replayed(caller, once).await? {
             return Ok(first);
         }
-        let mut row = self.row(caller, person, &new)?;
+        let mut row = self.row(caller, &new, &received)?;
         row.call_id = Some(call.clone());
         row.session_id = Some(place.session_id);
         row.kind = moment.kind;
         row.occurred_at = moment.at;
-        let streams = std::iter::once(place.stream_id).chain(place.conversation_stream_id).collect();
-        self.store(caller, once, Target { row, streams }, content).await
+        self.store(caller, once, Target { row, streams: place.streams() }, received).await
     }
 
-    /// Attaches a file to a help thread: its participants may; guests only what everybody sees.
-    pub async fn create_for_thread<S>(
+    /// Attaches what was received to a help thread: its participants may; guests only what everybody sees.
+    pub async fn create_for_thread(
         &self,
         caller: &Caller,
         once: &Once,
         thread: ConversationId,
         (new, internal): (NewAttachment, bool),
-        content: S,
-    ) -> Result<AttachmentView>
-    where
-        S: Stream<Item = Result<Bytes>> + Send,
-    {
-        let person = caller.person()?;
+        received: Received,
+    ) -> Result<AttachmentView> {
         let place = self.thread_place(caller, thread, false).await?;
         if internal && place.guest {
             return Err(Error::forbidden("guests cannot send what is internal"));
@@ -239,17 +282,17 @@ impl Attachments {
         if let Some(first) = self.replayed(caller, once).await? {
             return Ok(first);
         }
-        let mut row = self.row(caller, person, &new)?;
+        let mut row = self.row(caller, &new, &received)?;
         row.conversation_id = Some(thread);
         row.internal = internal;
         "thread".clone_into(&mut row.kind);
         let stream = if internal { place.internal_stream_id } else { place.stream_id };
-        self.store(caller, once, Target { row, streams: vec![stream] }, content).await
+        self.store(caller, once, Target { row, streams: vec![stream] }, received).await
     }
 
     /// All attachments of a call, deleted ones marked: for those who may attach, and whoever sees all calls.
     pub async fn list_of_call(&self, caller: &Caller, call: &CallId) -> Result<Vec<AttachmentView>> {
-        self.require_in_call(caller, call, true).await?;
+        self.call_place(caller, call, true).await?;
         let list = rows::of_call(&self.ground.db, caller.organization, call).await?;
         Ok(list.iter().map(|row| self.view(row)).collect())
     }
@@ -261,36 +304,35 @@ impl Attachments {
         call: &CallId,
         id: AttachmentId,
     ) -> Result<AttachmentView> {
-        self.require_in_call(caller, call, true).await?;
+        self.call_place(caller, call, true).await?;
         let row = self.row_of_call(caller.organization, call, id).await?;
         Ok(self.view(&row))
     }
 
     /// Deletes an attachment of a call: by whoever made it, or who manages calls. Deleting twice is fine.
     pub async fn delete_of_call(&self, caller: &Caller, call: &CallId, id: AttachmentId) -> Result<()> {
-        self.require_in_call(caller, call, true).await?;
+        let place = self.call_place(caller, call, true).await?;
         let row = self.row_of_call(caller.organization, call, id).await?;
         require_owner(caller, &row, Permissions::MANAGE_CALLS)?;
-        let place = rows::call_place(&self.ground.db, caller.organization, call)
-            .await?
-            .ok_or_else(|| Error::not_found("call"))?;
-        let streams = std::iter::once(place.stream_id).chain(place.conversation_stream_id).collect();
-        self.delete(caller, Target { row, streams }).await
+        self.delete(caller, Target { row, streams: place.streams() }).await
     }
 
-    /// A page of a thread's attachments behind `after`; -1 or 0 leaves the size to us. Guests see none that are internal.
+    /// A page of a thread's attachments behind `after`, and where the next one starts, if this one was full; a limit of
+    /// 0 or -1 leaves the size to us. Guests see none that are internal.
     pub async fn list_of_thread(
         &self,
         caller: &Caller,
         thread: ConversationId,
         after: AttachmentId,
         limit: i64,
-    ) -> Result<Vec<AttachmentView>> {
+    ) -> Result<(Vec<AttachmentView>, Option<AttachmentId>)> {
         let place = self.thread_place(caller, thread, true).await?;
         let limit = if limit <= 0 { DEFAULT_PAGE } else { limit.min(LARGEST_PAGE) };
         let db = &self.ground.db;
         let list = rows::of_thread(db, caller.organization, thread, after, !place.guest, limit).await?;
-        Ok(list.iter().map(|row| self.view(row)).collect())
+        let full = i64::try_from(list.len()).is_ok_and(|count| count == limit);
+        let next = list.last().filter(|_| full).map(|last| last.id);
+        Ok((list.iter().map(|row| self.view(row)).collect(), next))
     }
 
     /// One attachment of a thread.
@@ -383,32 +425,33 @@ impl Attachments {
         });
     }
 
-    /// The row of a new attachment, without what its content says and where it belongs.
-    fn row(&self, caller: &Caller, person: PersonId, new: &NewAttachment) -> Result<AttachmentRow> {
+    /// The row of a new attachment, without where it belongs.
+    fn row(&self, caller: &Caller, new: &NewAttachment, received: &Received) -> Result<AttachmentRow> {
         let name = content::clean_name(&new.name).ok_or_else(|| Error::invalid("name: not a file name"))?;
         let mime_type = content::media_type(&new.mime_type)
             .map_err(|error| Error::invalid(format!("mime_type: {error}")))?;
         if !self.files.config.allows(&mime_type) {
             return Err(Error::invalid(format!("mime_type: {mime_type} may not be uploaded here")));
         }
-        let ground = &self.ground;
-        let (now, uuid) = (ground.clock.now(), ground.random.uuid());
+        content::check(&mime_type, &received.stored.head)
+            .map_err(|error| Error::invalid(format!("attachment: {error}")))?;
+        let now = self.ground.clock.now();
         Ok(AttachmentRow {
-            id: ground.ids.next()?,
-            uuid,
+            id: self.ground.ids.next()?,
+            uuid: received.uuid,
             organization_id: caller.organization,
             call_id: None,
             session_id: None,
             conversation_id: None,
             internal: false,
-            creator_id: person,
+            creator_id: caller.person()?,
             creator_name: caller.name.clone(),
             kind: String::new(),
             name,
             mime_type,
-            size: 0,
-            sha256: Vec::new(),
-            path: format!("{}/{}/{uuid}", caller.organization, now.date_time().format("%Y-%m")),
+            size: i64::try_from(received.stored.size).unwrap_or(i64::MAX),
+            sha256: received.stored.sha256.to_vec(),
+            path: received.path.clone(),
             thumbnail_path: None,
             status: "ready".to_owned(),
             occurred_at: now,
@@ -417,25 +460,16 @@ impl Attachments {
         })
     }
 
-    /// Stores the file, then its row and events in one commit.
-    async fn store<S>(
+    /// Row, events and the outcome of the request, in one commit.
+    async fn store(
         &self,
         caller: &Caller,
         once: &Once,
         Target { mut row, streams }: Target,
-        content: S,
-    ) -> Result<AttachmentView>
-    where
-        S: Stream<Item = Result<Bytes>> + Send,
-    {
-        let mut undecided = Undecided::new(&self.files.store);
-        undecided.add(&row.path);
-        let stored = self.files.store.put(&row.path, content, self.files.config.max_bytes).await?;
-        check_content(&row.mime_type, &stored)?;
-        row.size = i64::try_from(stored.size).unwrap_or(i64::MAX);
-        row.sha256 = stored.sha256.to_vec();
+        Received { mut files, .. }: Received,
+    ) -> Result<AttachmentView> {
         if let Some(path) = self.make_thumbnail(&row).await {
-            undecided.add(&path);
+            files.add(&path);
             row.thumbnail_path = Some(path);
         }
         let now = self.ground.clock.now();
@@ -443,13 +477,9 @@ impl Attachments {
         let refusal = Refusal::new(Code::Constraint, "this attachment exists");
         let mut append = Append::of_events(events);
         append.rows.push(RowOp::exec_one(rows::insert(&row), refusal));
-        append.rows.extend(
-            idempotency::rows(once, &row.id, now, now.minus(self.ground.keep_outcomes))
-                .into_iter()
-                .map(RowOp::exec),
-        );
+        Tools::remember(self.ground.keep_outcomes, &mut append, once, &row.id, now);
         // From here on the commit decides, even when nobody waits for it any more.
-        let paths = undecided.keep();
+        let paths = files.keep();
         match self.ground.journal.append(append).await {
             Ok(_) => Ok(self.view(&row)),
             Err(error) => {
@@ -534,12 +564,13 @@ impl Attachments {
         row.map(|row| self.view(&row)).ok_or_else(|| Error::not_found("attachment")).map(Some)
     }
 
-    async fn require_in_call(&self, caller: &Caller, call: &CallId, reads: bool) -> Result<()> {
+    /// The call, for those who may attach to it; `reads`: also for whoever sees all calls of the organisation.
+    async fn call_place(&self, caller: &Caller, call: &CallId, reads: bool) -> Result<CallPlace> {
         let absent = || Error::not_found("call");
         let db = &self.ground.db;
         let place = rows::call_place(db, caller.organization, call).await?.ok_or_else(absent)?;
         if reads && caller.permissions.contains(Permissions::VIEW_ALL_CALLS) {
-            return Ok(());
+            return Ok(place);
         }
         let person = caller.person()?;
         let elsewhere = caller.session.is_some_and(|session| session != place.session_id);
@@ -551,9 +582,10 @@ impl Attachments {
                 rows::is_session_member(db, place.session_id, person).await?
                     || rows::was_in_call(db, call, person).await?
             };
-        if inside { Ok(()) } else { Err(absent()) }
+        if inside { Ok(place) } else { Err(absent()) }
     }
 
+    /// The thread, for its participants; `reads`: also for whoever sees all threads of the organisation.
     async fn thread_place(
         &self,
         caller: &Caller,
@@ -641,13 +673,6 @@ impl AttachmentView {
             thumbnail: None,
         }
     }
-}
-
-fn check_content(mime_type: &str, stored: &Stored) -> Result<()> {
-    if stored.size == 0 {
-        return Err(Error::invalid("attachment: the file is empty"));
-    }
-    content::check(mime_type, &stored.head).map_err(|error| Error::invalid(format!("attachment: {error}")))
 }
 
 fn require_owner(caller: &Caller, row: &AttachmentRow, or: Permissions) -> Result<()> {

@@ -23,5 +23,8 @@ pub mod tools;
 pub mod views;
 
 /// All use cases; one per server, shared by every request.
-#[derive(Debug, Default)]
-pub struct Services {}
+#[derive(Debug)]
+pub struct Services {
+    /// Files of calls and help threads.
+    pub attachments: attachments::Attachments,
+}

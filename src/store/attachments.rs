@@ -108,6 +108,13 @@ pub struct CallPlace {
     pub conversation_stream_id: Option<StreamId>,
 }
 
+impl CallPlace {
+    /// The streams that tell of the call's attachments.
+    pub fn streams(&self) -> Vec<StreamId> {
+        std::iter::once(self.stream_id).chain(self.conversation_stream_id).collect()
+    }
+}
+
 /// Somebody's place in a help thread.
 #[derive(Clone, Copy, Debug, sqlx::FromRow)]
 pub struct ThreadPlace {

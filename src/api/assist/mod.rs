@@ -1,6 +1,7 @@
 //! Remote assistance: `/api/v1`, `/api/v1r1`, `/auth/federate`. Contract: `docs/contract/assist.yaml`, what we add:
 //! `docs/contract/assist-additions.yaml`.
 
+mod attachments;
 pub mod error;
 
 use crate::http::{
@@ -13,7 +14,7 @@ pub static FAMILY: Family = Family {
     name: "assist",
     base: "/api",
     prefixes: &["/api/v1/", "/api/v1r1/", "/auth/", "/files/"],
-    tables: &[],
+    tables: &[attachments::OPS, super::files::OPS],
     contract: &[
         include_str!("../../../docs/contract/assist.yaml"),
         include_str!("../../../docs/contract/assist-additions.yaml"),
