@@ -7,6 +7,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod bus;
+mod contract;
 mod harness;
 mod http;
 mod store;
+mod walls;
