@@ -8,7 +8,9 @@
 
 mod attachments;
 mod bus;
+mod contract;
 mod harness;
 mod http;
 mod realtime;
 mod store;
+mod walls;
