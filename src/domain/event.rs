@@ -4,7 +4,10 @@ use bytes::Bytes;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::ids::{ConversationId, OrgId, PersonId, SessionId, StreamId};
+use super::{
+    event_types,
+    ids::{ConversationId, OrgId, PersonId, SessionId, StreamId},
+};
 use crate::base::clock::Timestamp;
 
 /// What a stream is about; also the word before the colon of its channel.
@@ -117,6 +120,7 @@ pub fn encode_body<T: Serialize + ?Sized>(
     ephemeral: bool,
     data: &T,
 ) -> Bytes {
+    debug_assert!(event_types::by_name(kind).is_some_and(|known| known.stored != ephemeral), "unlisted event {kind}");
     // Event data are plain structs with string keys: serialisation cannot fail.
     serde_json::to_vec(&Body { id, kind, time, actor, ephemeral, data }).unwrap_or_default().into()
 }

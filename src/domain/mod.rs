@@ -4,6 +4,7 @@ pub mod caller;
 pub mod codes;
 pub mod error;
 pub mod event;
+pub mod event_types;
 pub mod ids;
 pub mod machine;
 pub mod once;
