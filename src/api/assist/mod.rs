@@ -1,7 +1,15 @@
 //! Remote assistance: `/api/v1`, `/api/v1r1`, `/auth/federate`. Contract: `docs/contract/assist.yaml`, what we add:
 //! `docs/contract/assist-additions.yaml`.
 
+mod call_attachments;
+mod call_history;
+mod call_views;
+mod calls;
+mod enterprise_calls;
 pub mod error;
+mod rings;
+mod sessions;
+mod success;
 
 use crate::http::{
     Family,
@@ -13,7 +21,13 @@ pub static FAMILY: Family = Family {
     name: "assist",
     base: "/api",
     prefixes: &["/api/v1/", "/api/v1r1/", "/auth/", "/files/"],
-    tables: &[],
+    tables: &[
+        call_attachments::OPS,
+        calls::OPS,
+        enterprise_calls::OPS,
+        rings::OPS,
+        sessions::OPS,
+    ],
     contract: &[
         include_str!("../../../docs/contract/assist.yaml"),
         include_str!("../../../docs/contract/assist-additions.yaml"),
