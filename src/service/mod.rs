@@ -23,8 +23,37 @@ pub mod tools;
 pub mod views;
 
 /// All use cases; one per server, shared by every request.
-#[derive(Debug)]
 pub struct Services {
+    /// Personal access tokens.
+    pub access_tokens: access_tokens::AccessTokens,
+    /// Acting for somebody.
+    pub acting: acting::Acting,
     /// Files of calls and help threads.
     pub attachments: attachments::Attachments,
+    /// What is kept of calls.
+    pub call_records: call_records::CallRecords,
+    /// Rings and calls.
+    pub calls: calls::Calls,
+    /// API keys and partner keys.
+    pub keys: keys::Keys,
+    /// Messages and receipts.
+    pub messages: messages::Messages,
+    /// Users and devices.
+    pub people: people::People,
+    /// What an operator makes: organisations, many people.
+    pub provisioning: provisioning::Provisioning,
+    /// Who can be rung.
+    pub reachability: reachability::Reachability,
+    /// Sessions: people who can talk.
+    pub sessions: sessions::Sessions,
+    /// Signing in.
+    pub sign_in: sign_in::SignIn,
+    /// Tokens: making and verifying.
+    pub tokens: tokens::Tokens,
+}
+
+impl std::fmt::Debug for Services {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Services")
+    }
 }
