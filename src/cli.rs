@@ -135,7 +135,7 @@ fn serve(config: Config, demo: bool) -> Result<(), Failure> {
 }
 
 fn list_operations(out: &mut impl io::Write, json: bool) -> io::Result<()> {
-    let operations = api::listing();
+    let operations = api::operations();
     if json {
         return writeln!(out, "{}", serde_json::to_string(&operations)?);
     }

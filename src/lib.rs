@@ -19,3 +19,6 @@ pub mod realtime;
 
 pub mod api;
 pub mod http;
+
+pub mod app;
+pub mod cli;

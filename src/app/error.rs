@@ -8,7 +8,7 @@ use crate::{domain, store::StoreError};
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data folder cannot be used.
-    #[error("{}: {1}", .0.display())]
+    #[error("{}: {error}", .0.display(), error = .1)]
     Folder(PathBuf, #[source] io::Error),
     /// Another process works in the data folder.
     #[error("{}: another switchboard works in this folder", .0.display())]

@@ -81,19 +81,34 @@ impl Running {
     }
 }
 
+/// An address that is ours, with nobody listening yet: what clients are told is known before the first of them comes.
+#[derive(Debug)]
+pub struct Bound {
+    socket: TcpSocket,
+    /// The address; the real port where 0 was asked for.
+    pub address: SocketAddr,
+}
+
+/// Takes the address of the configuration.
+pub fn bind(address: SocketAddr) -> io::Result<Bound> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let address = socket.local_addr()?;
+    Ok(Bound { socket, address })
+}
+
 /// Starts to listen and to answer. Must be called inside a Tokio runtime; the workers run on threads of their own.
 /// `grace` is the time that requests in work get at a graceful stop.
 pub fn start(
+    bound: Bound,
     dispatcher: Arc<Dispatcher>,
     hooks: Hooks,
     config: &config::Http,
     grace: Duration,
 ) -> io::Result<Running> {
-    let socket = if config.listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(config.listen)?;
+    let Bound { socket, address } = bound;
     let listener = socket.listen(BACKLOG)?.into_std()?;
-    let address = listener.local_addr()?;
     let head_timeout = config.head_timeout_seconds;
     let keep_alive = match config.keep_alive_seconds {
         Duration::ZERO => KeepAlive::Disabled,

@@ -50,6 +50,34 @@ pub struct Services {
     pub sign_in: sign_in::SignIn,
     /// Tokens: making and verifying.
     pub tokens: tokens::Tokens,
+use std::sync::Arc;
+
+/// All use cases; one per server, shared by every request. Built in `app`.
+pub struct Services {
+    /// Makes and checks tokens.
+    pub tokens: tokens::Tokens,
+    /// Getting in and out.
+    pub sign_in: Arc<sign_in::SignIn>,
+    /// Accounts of people.
+    pub people: people::People,
+    /// API keys and partner keys.
+    pub keys: keys::Keys,
+    /// Personal access tokens.
+    pub access_tokens: access_tokens::AccessTokens,
+    /// Tokens that act for somebody else.
+    pub acting: acting::Acting,
+    /// Messages and receipts of help threads.
+    pub messages: messages::Messages,
+    /// Sessions: people who can talk.
+    pub sessions: sessions::Sessions,
+    /// Rings and calls.
+    pub calls: calls::Calls,
+    /// Calls that were.
+    pub call_records: call_records::CallRecords,
+    /// Files of calls and help threads.
+    pub attachments: attachments::Attachments,
+    /// What operators make.
+    pub provisioning: provisioning::Provisioning,
 }
 
 impl std::fmt::Debug for Services {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{
     addresses,
+    keys::new_api_key,
     passwords::Passwords,
     sign_in::new_family,
     tokens::{Login, Origin, Tokens},
@@ -24,13 +25,12 @@ use crate::{
         codes::Code,
         error::{Error, Result},
         event::{StreamKind, org_channel, user_channel},
-        ids::{ApiKeyId, OrgId, PersonId, StreamId},
+        ids::{OrgId, PersonId, StreamId},
     },
     journal::{Append, Guard, Journal, NewStream, Refusal},
     store::{
         Db,
         ids::Ids,
-        keys::{self, ApiKeyRow},
         organizations::{self, NewOrganization},
         people::{self, NewPerson},
         tokens as store,
@@ -169,7 +169,14 @@ impl Provisioning {
         admin.role = "EnterpriseAdmin".to_owned();
         admin.password_hash = hash;
         admin.confirmed_at = Some(now);
-        let (api_key, key) = self.api_key(self.ids.next()?);
+        let (api_key, insert_key) = new_api_key(
+            organization.id,
+            self.ids.next()?,
+            "first key".to_owned(),
+            &self.random,
+            &self.parts.sealer,
+            &self.clock,
+        );
 
         let end = now.plus(self.parts.auth.refresh_days);
         let family = new_family(self.random.uuid(), (organization.id, admin.id), (Origin::Admin, None), now, end);
@@ -180,7 +187,7 @@ impl Provisioning {
 
         let mut append = Append::default()
             .with(organizations::insert(&organization))
-            .with(keys::insert_api_key(organization.id, &key, fingerprint(&api_key), now))
+            .with(insert_key)
             .with(people::insert(&admin))
             .with(store::insert_family(&family))
             .with(store::insert_refresh(fingerprint(&refresh), family.id, now, end));
@@ -198,7 +205,7 @@ impl Provisioning {
         self.journal.append(append).await?;
         Ok(Provisioned {
             organization: OrganizationView { id: organization.id, name },
-            api_key,
+            api_key: api_key.key.expose().to_owned(),
             admin: AdminView { id: admin.id, email, token, refresh },
         })
     }
@@ -250,13 +257,6 @@ impl Provisioning {
         self.journal.append(append).await?;
         recruits.append(&mut made);
         Ok(())
-    }
-
-    /// A new key and its row.
-    fn api_key(&self, id: ApiKeyId) -> (String, ApiKeyRow) {
-        let key = format!("swk_{}", self.random.token::<24>());
-        let sealed = self.parts.sealer.seal("api_key.sealed", key.as_bytes(), &self.random);
-        (key, ApiKeyRow { id, description: "first key".to_owned(), sealed })
     }
 
     fn person(&self, organization: OrgId, id: PersonId, stream: StreamId, now: Timestamp) -> NewPerson {
