@@ -3,6 +3,7 @@
 pub mod caller;
 pub mod codes;
 pub mod error;
+pub mod custom_field;
 pub mod event;
 pub mod event_types;
 pub mod ids;

@@ -1,6 +1,7 @@
 //! Messages and receipts of conversations: sending, editing, deleting, reading, marking.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -538,6 +539,22 @@ impl Messages {
         self.authors.get_or_load(id, load).await
     }
 
+    /// Messages of several threads as one person sees them; `read` holds their watermark in each.
+    pub(super) async fn last_views(
+        &self,
+        stored: Vec<StoredMessage>,
+        person: Option<PersonId>,
+        read: &HashMap<ConversationId, MessageId>,
+    ) -> Result<Vec<MessageView>> {
+        let own = |view: &MessageView| view.user.as_ref().map(|user| user.id) == person && person.is_some();
+        let mut views = self.views(stored, None).await?;
+        for view in &mut views {
+            let mark = read.get(&view.workbox_id).copied().unwrap_or_default();
+            view.read = person.map(|_| own(view) || view.id <= mark);
+        }
+        Ok(views)
+    }
+
     async fn view(&self, stored: StoredMessage, reader: Option<Reader>) -> Result<MessageView> {
         let mut views = self.views(vec![stored], reader).await?;
         views.pop().ok_or_else(|| Error::not_found("message"))
@@ -678,13 +695,10 @@ fn check(caller: &Caller, draft: Draft) -> Result<Checked> {
     if !matches!(draft.version, 1 | 2) {
         return Err(Error::new(Code::InvalidMessage, "version must be 1 or 2"));
     }
-    let username =
-        draft.username.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| caller.name.clone());
-    if username.chars().count() > NAME_LIMIT {
-        return Err(Error::new(
-            Code::InvalidName,
-            format!("username is longer than {NAME_LIMIT} characters"),
-        ));
+    let username = draft.username.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| caller.name.clone());
+    if username.chars().count() > NAME_LIMIT || username.contains(char::is_control) {
+        let rule = format!("username: at most {NAME_LIMIT} characters, without control characters");
+        return Err(Error::new(Code::InvalidName, rule));
     }
     let mut hash = Sha256::new();
     hash.update(kind);
@@ -723,6 +737,9 @@ fn check_metadata(kind: &'static str, metadata: &Value) -> Result<String> {
         }
         _ => return Err(Error::new(Code::InvalidMessage, "metadata must be a JSON object")),
     };
+    if object.iter().any(|(key, value)| key.contains('\0') || has_nul(value)) {
+        return Err(Error::new(Code::InvalidMessage, "metadata must not hold U+0000"));
+    }
     let needed = TYPES.iter().find(|(name, _)| *name == kind).map_or(&[][..], |(_, needed)| needed);
     for key in needed {
         match object.get(*key) {
@@ -730,9 +747,7 @@ fn check_metadata(kind: &'static str, metadata: &Value) -> Result<String> {
             Some(Value::String(_)) => {
                 return Err(Error::new(Code::InvalidMessage, format!("metadata.{key} must not be empty")));
             }
-            Some(_) => {
-                return Err(Error::new(Code::InvalidMessage, format!("metadata.{key} must be a string")));
-            }
+            Some(_) => return Err(Error::new(Code::InvalidMessage, format!("metadata.{key} must be a string"))),
             None => return Err(Error::new(Code::InvalidMessage, format!("metadata.{key} is missing"))),
         }
     }
@@ -742,6 +757,16 @@ fn check_metadata(kind: &'static str, metadata: &Value) -> Result<String> {
         return Err(Error::new(Code::TooLarge, format!("metadata is longer than {METADATA_LIMIT} bytes")));
     }
     Ok(text)
+}
+
+/// True when a text in `value` holds U+0000, which PostgreSQL cannot keep.
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(list) => list.iter().any(has_nul),
+        Value::Object(object) => object.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
+        _ => false,
+    }
 }
 
 /// The author, when the caller is; otherwise what may not be done.

@@ -21,35 +21,8 @@ pub mod signing_keys;
 pub mod tokens;
 pub mod tools;
 pub mod views;
+pub mod workboxes;
 
-/// All use cases; one per server, shared by every request.
-pub struct Services {
-    /// Personal access tokens.
-    pub access_tokens: access_tokens::AccessTokens,
-    /// Acting for somebody.
-    pub acting: acting::Acting,
-    /// Files of calls and help threads.
-    pub attachments: attachments::Attachments,
-    /// What is kept of calls.
-    pub call_records: call_records::CallRecords,
-    /// Rings and calls.
-    pub calls: calls::Calls,
-    /// API keys and partner keys.
-    pub keys: keys::Keys,
-    /// Messages and receipts.
-    pub messages: messages::Messages,
-    /// Users and devices.
-    pub people: people::People,
-    /// What an operator makes: organisations, many people.
-    pub provisioning: provisioning::Provisioning,
-    /// Who can be rung.
-    pub reachability: reachability::Reachability,
-    /// Sessions: people who can talk.
-    pub sessions: sessions::Sessions,
-    /// Signing in.
-    pub sign_in: sign_in::SignIn,
-    /// Tokens: making and verifying.
-    pub tokens: tokens::Tokens,
 use std::sync::Arc;
 
 /// All use cases; one per server, shared by every request. Built in `app`.
@@ -68,6 +41,8 @@ pub struct Services {
     pub acting: acting::Acting,
     /// Messages and receipts of help threads.
     pub messages: messages::Messages,
+    /// Help threads.
+    pub workboxes: workboxes::Workboxes,
     /// Sessions: people who can talk.
     pub sessions: sessions::Sessions,
     /// Rings and calls.

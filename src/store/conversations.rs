@@ -33,13 +33,16 @@ macro_rules! MEMBERS {
 
 statements! {
     /// The columns that an actor keeps.
-    STATE = "select organization_id, stream_id, internal_stream_id, title, description, status, created_by, assigned_to, \
-        reported_at, assigned_at, closed_at, last_message_id, internal_message_id, version from conversation \
-        where id = $1";
+    STATE = "select c.organization_id, c.stream_id, c.internal_stream_id, c.title, c.description, c.status, c.created_by, \
+        c.assigned_to, a.name as assigned_name, c.reported_at, c.assigned_at, c.closed_at, c.last_message_id, \
+        c.internal_message_id, c.version from conversation c left join person a on a.id = c.assigned_to where c.id = $1";
     /// Who is in it.
     MEMBERS = concat!(MEMBERS!(), " where p.conversation_id = $1 and p.removed_at is null");
     /// Who was in it.
     FORMER = concat!(MEMBERS!(), " where p.conversation_id = $1 and p.removed_at is not null");
+    /// Where its participants are told of what concerns them.
+    INBOXES = "select p.person_id, u.stream_id from participant p join person u on u.id = p.person_id \
+        where p.conversation_id = $1 and p.removed_at is null";
     /// Values of its custom fields.
     FIELDS = "select field_id, value from custom_field_value where conversation_id = $1";
     /// Conversations with receipts that nobody was told of.
@@ -80,6 +83,7 @@ struct StateRow {
     status: String,
     created_by: PersonId,
     assigned_to: Option<PersonId>,
+    assigned_name: Option<String>,
     reported_at: Timestamp,
     assigned_at: Option<Timestamp>,
     closed_at: Option<Timestamp>,
@@ -137,6 +141,7 @@ pub async fn load(db: &Db, id: ConversationId) -> Result<Option<Conversation>, S
             title: row.title,
             description: row.description,
             created_by: row.created_by,
+            assigned_name: row.assigned_name.unwrap_or_default(),
             reported_at: row.reported_at,
             assigned_at: row.assigned_at,
             closed_at: row.closed_at,
@@ -155,6 +160,11 @@ pub async fn load(db: &Db, id: ConversationId) -> Result<Option<Conversation>, S
 pub async fn former_members(db: &Db, id: ConversationId) -> Result<BTreeMap<PersonId, Member>, StoreError> {
     let rows = sql(FORMER).bind(id).all::<MemberRow>(db).await?;
     Ok(rows.into_iter().map(|row| (row.person_id, row.into())).collect())
+}
+
+/// The streams of its participants' inboxes.
+pub async fn inboxes(db: &Db, id: ConversationId) -> Result<Vec<(PersonId, StreamId)>, StoreError> {
+    sql(INBOXES).bind(id).all(db).await
 }
 
 /// Conversations whose receipts were stored, but not announced before the last stop.

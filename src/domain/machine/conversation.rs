@@ -77,6 +77,8 @@ pub struct Thread {
     pub description: String,
     /// Who opened it.
     pub created_by: PersonId,
+    /// Name of who works on it; empty where nobody does.
+    pub assigned_name: String,
     /// When it was opened.
     pub reported_at: Timestamp,
     /// When somebody first took it.
@@ -266,23 +268,32 @@ impl Conversation {
         Ok(())
     }
 
-    /// Hands the thread to `person`, or to nobody. Gives who had it before.
-    pub fn assign(&mut self, person: Option<PersonId>, now: Timestamp) -> Result<Option<PersonId>> {
+    /// Hands the thread to somebody (with their name), or to nobody; false when it was so before.
+    pub fn assign(
+        &mut self,
+        person: Option<(PersonId, String)>,
+        now: Timestamp,
+    ) -> Result<bool> {
         if self.status == Status::Closed {
             return Err(Error::constraint("the workbox is closed"));
         }
+        let (person, name) = person.map_or((None, String::new()), |(id, name)| (Some(id), name));
         if let Some(person) = person
             && self.member(person).map_err(|_| Error::invalid("only a participant can be assigned"))?.guest
         {
             return Err(Error::invalid("a guest cannot be assigned"));
         }
-        let before = std::mem::replace(&mut self.assigned_to, person);
+        if self.assigned_to == person {
+            return Ok(false);
+        }
+        self.assigned_to = person;
+        self.thread.assigned_name = name;
         self.status = if person.is_some() { Status::Assigned } else { Status::Reported };
         if person.is_some() {
             self.thread.assigned_at.get_or_insert(now);
         }
         self.version += 1;
-        Ok(before)
+        Ok(true)
     }
 
     /// Sets custom fields (`None` clears one).
@@ -317,6 +328,7 @@ impl Conversation {
         let member = self.members.remove(&person)?;
         if self.assigned_to == Some(person) {
             self.assigned_to = None;
+            self.thread.assigned_name = String::new();
             if self.status == Status::Assigned {
                 self.status = Status::Reported;
             }
