@@ -130,6 +130,13 @@ impl fmt::Display for CallId {
     }
 }
 
+impl FromStr for CallId {
+    type Err = std::convert::Infallible;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
 /// Position of an event in its stream: 1, 2, 3 ...; 0 is "before the first".
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type,

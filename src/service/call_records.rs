@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::tools::actor_of;
+use super::{tokens::Tokens, tools::actor_of};
 use crate::{
     base::{
         clock::{Clock, Timestamp},
@@ -28,9 +28,10 @@ use crate::{
     store::{
         Db, Stmt,
         call_records::{self as rows, CommentRow, References, Whose},
-        calls::{CallRow, RingRow, StretchRow},
+        calls::{self, CallRow, RingRow, StretchRow},
         idempotency,
         ids::Ids,
+        people,
         sessions::{self, PersonRow},
     },
 };
@@ -110,6 +111,10 @@ pub struct Recent {
     pub outcome: String,
     /// The call, if it came to one.
     pub call: Option<CallRecord>,
+    /// Public token to call the other one back with; none for visitors and for who is gone.
+    pub token: Option<String>,
+    /// The other one is among the reader's favourites.
+    pub favorite: bool,
 }
 
 /// A comment with its author.
@@ -134,6 +139,8 @@ pub struct Parts {
     pub random: Random,
     /// The way to streams.
     pub journal: Journal,
+    /// Public tokens of recent contacts.
+    pub tokens: Tokens,
     /// How long an idempotency key counts.
     pub keep: Duration,
 }
@@ -160,6 +167,12 @@ struct CallUpdated {
 #[derive(Serialize, Deserialize)]
 struct Commented {
     id: CallCommentId,
+}
+
+impl std::fmt::Debug for CallRecords {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CallRecords")
+    }
 }
 
 impl CallRecords {
@@ -220,11 +233,11 @@ impl CallRecords {
         // Rings of old calls lead to calls beyond the newest ones.
         let led: BTreeSet<CallId> = rings.iter().filter_map(|ring| ring.call_id.clone()).collect();
         let more: Vec<CallId> = led.difference(&known).cloned().collect();
-        let mut calls = joined;
+        let mut found = joined;
         if !more.is_empty() {
-            calls.extend(rows::by_ids(db, &more).await?);
+            found.extend(rows::by_ids(db, &more).await?);
         }
-        let records = self.complete(calls).await?;
+        let records = self.complete(found).await?;
         let others = rings.iter().map(|ring| if ring.from_id == me { ring.to_id } else { ring.from_id });
         let others: HashMap<PersonId, PersonRow> = sessions::people(db, others.collect::<BTreeSet<_>>())
             .await?
@@ -243,6 +256,8 @@ impl CallRecords {
                 at: ring.created_at,
                 outcome: ring.state.clone(),
                 call: record.cloned(),
+                token: None,
+                favorite: false,
             });
         }
         let answered = |record: &CallRecord| {
@@ -257,12 +272,36 @@ impl CallRecords {
                 at: record.started_at(),
                 outcome: "accepted".to_owned(),
                 call: Some(record.clone()),
+                token: None,
+                favorite: false,
             })
             .collect();
         entries.extend(unrung);
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.at));
         entries.truncate(usize::try_from(RECENT_LIMIT).unwrap_or(usize::MAX));
+        self.offer_call_back(caller, me, &mut entries).await?;
         Ok(entries)
+    }
+
+    /// Adds what the reader needs to call back: three statements.
+    async fn offer_call_back(&self, caller: &Caller, me: PersonId, entries: &mut [Recent]) -> Result<()> {
+        let contacts: BTreeSet<PersonId> = entries
+            .iter()
+            .filter_map(|entry| entry.contact.as_ref())
+            .filter(|contact| !contact.is_anonymous())
+            .map(|contact| contact.id)
+            .collect();
+        let favorites = rows::favorites(&self.0.db, me).await?;
+        let mut tokens = HashMap::new();
+        for person in people::many(&self.0.db, caller.organization, contacts).await? {
+            tokens.insert(person.id, self.0.tokens.mint_public(caller, &person).await?);
+        }
+        for entry in entries {
+            let Some(contact) = &entry.contact else { continue };
+            entry.token = tokens.get(&contact.id).cloned();
+            entry.favorite = favorites.contains(&contact.id);
+        }
+        Ok(())
     }
 
     /// Writes an integrator's references into a call.
@@ -375,7 +414,7 @@ impl CallRecords {
 
     /// The call, if the caller may see it; absent and foreign ones look alike.
     async fn visible(&self, caller: &Caller, call: &CallId) -> Result<CallRow> {
-        let row = crate::store::calls::find(&self.0.db, call).await?.ok_or_else(absent)?;
+        let row = calls::find(&self.0.db, call).await?.ok_or_else(absent)?;
         if row.organization_id != caller.organization {
             return Err(absent());
         }

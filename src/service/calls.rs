@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ice::{self, GssInfo, IceServer},
+    tools::actor_of,
     reachability::Reachability,
     sessions::{Sessions, StreamPosition, within_token},
     tools::actor_of,
@@ -192,6 +193,12 @@ pub struct Parts {
 /// Rings and calls. Cheap to clone.
 #[derive(Clone)]
 pub struct Calls(Arc<Parts>);
+
+impl std::fmt::Debug for Calls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Calls")
+    }
+}
 
 impl Calls {
     /// The service.

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{tokens::Tokens, tools::actor_of};
+use super::{tools::actor_of, tokens::Tokens};
 use crate::{
     base::{clock::Clock, random::Random},
     domain::{
@@ -104,6 +104,12 @@ pub struct Parts {
     pub max_members: usize,
     /// How long an idempotency key counts.
     pub keep: Duration,
+}
+
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sessions")
+    }
 }
 
 impl Sessions {

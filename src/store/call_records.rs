@@ -42,6 +42,7 @@ statements! {
     RECENT_CALLS = concat!("select ", call_columns!(), " from (select call_id, max(joined_at) as joined_at \
         from call_participant where person_id = $1 group by call_id order by 2 desc limit $2) mine \
         join call on call.id = mine.call_id where call.started_at is not null");
+    FAVORITES = "select contact_id from favorite where person_id = $1";
     SET_REFERENCES = "update call set alt1_id = coalesce($2, alt1_id), alt2_id = coalesce($3, alt2_id), \
         alt3_id = coalesce($4, alt3_id), extra_info = coalesce($5, extra_info), updated_at = $6 where id = $1";
     ADD_TAG = "insert into call_tag (call_id, tag, created_at) values ($1, $2, $3) on conflict do nothing";
@@ -207,6 +208,12 @@ pub async fn recent_rings(db: &Db, person: PersonId, outgoing: bool, limit: i64)
 /// The latest calls that a person has been in, in no order.
 pub async fn recent_calls(db: &Db, person: PersonId, limit: i64) -> Result<Vec<CallRow>> {
     sql(RECENT_CALLS).bind(person).bind(limit).all(db).await
+}
+
+/// A person's favourites.
+pub async fn favorites(db: &Db, person: PersonId) -> Result<Vec<PersonId>> {
+    let rows: Vec<(PersonId,)> = sql(FAVORITES).bind(person).all(db).await?;
+    Ok(rows.into_iter().map(|(contact,)| contact).collect())
 }
 
 /// What an integrator may write into a call; `None` leaves a field as it is.

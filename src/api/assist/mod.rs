@@ -2,7 +2,15 @@
 //! `docs/contract/assist-additions.yaml`.
 
 mod attachments;
+mod call_attachments;
+mod call_history;
+mod call_views;
+mod calls;
+mod enterprise_calls;
 pub mod error;
+mod rings;
+mod sessions;
+mod success;
 
 use crate::http::{
     Family,
@@ -14,7 +22,15 @@ pub static FAMILY: Family = Family {
     name: "assist",
     base: "/api",
     prefixes: &["/api/v1/", "/api/v1r1/", "/auth/", "/files/"],
-    tables: &[attachments::OPS, super::files::OPS],
+    tables: &[
+        attachments::OPS,
+        call_attachments::OPS,
+        calls::OPS,
+        enterprise_calls::OPS,
+        rings::OPS,
+        sessions::OPS,
+        super::files::OPS,
+    ],
     contract: &[
         include_str!("../../../docs/contract/assist.yaml"),
         include_str!("../../../docs/contract/assist-additions.yaml"),
