@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ice::{self, GssInfo, IceServer},
-    tools::actor_of,
     reachability::Reachability,
     sessions::{Sessions, StreamPosition, within_token},
     tools::actor_of,

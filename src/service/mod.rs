@@ -27,4 +27,12 @@ pub mod views;
 pub struct Services {
     /// Files of calls and help threads.
     pub attachments: attachments::Attachments,
+    /// Records of calls, and what people say about them.
+    pub call_records: call_records::CallRecords,
+    /// Rings and calls.
+    pub calls: calls::Calls,
+    /// Sessions.
+    pub sessions: sessions::Sessions,
+    /// Tokens of all kinds.
+    pub tokens: tokens::Tokens,
 }
