@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 
-use super::success::Success;
+use super::{attachments::Form, success::Success};
 use crate::{
     base::clock::Timestamp,
     domain::{
@@ -30,7 +30,7 @@ operations! {
     /// All attachments of a call, deleted ones marked.
     GET "/attachments" => 200 list_call_attachments(Seg<CallId>) -> Json<Vec<AttachmentView>>, User [no_store],
         fails NotFound;
-    /// Attach a file to a call. The other parts of the form stand before the file.
+    /// Attach a file to a call.
     POST "/attachments" => 200 create_call_attachment(Seg<CallId>, Opt<Upload>, Opt<Body<Embedded>>)
         -> Json<AttachmentView>, User + CALL [no_store, upload, limit(1_500_000)], fails NotFound | Generic;
     /// The comments on a call, the oldest first.
@@ -128,37 +128,16 @@ async fn create_call_attachment(
     Ok(Json(view))
 }
 
-async fn attach_form(cx: &Cx, call: &CallId, mut form: Upload) -> Result<AttachmentView> {
+async fn attach_form(cx: &Cx, call: &CallId, form: Upload) -> Result<AttachmentView> {
+    let form = Form::read(cx, Place::Call(call.clone()), form).await?;
+    let kind = form.field("type").ok_or_else(|| Error::invalid("body: type: missing"))?.to_owned();
+    let at = match form.field("timestamp") {
+        Some(text) if !text.is_empty() => seconds(text)?,
+        _ => cx.services.call_records.now(),
+    };
+    let (new, received) = form.finish()?;
     let attachments = &cx.services.attachments;
-    let place = Place::Call(call.clone());
-    let (mut name, mut mime_type, mut kind, mut timestamp) = (None, None, None, None);
-    let mut received = None;
-    while let Some(part) = form.next().await? {
-        match part.name() {
-            "name" => name = Some(part.text().await?),
-            "mime_type" => mime_type = Some(part.text().await?),
-            "type" => kind = Some(part.text().await?),
-            "timestamp" => timestamp = Some(seconds(&part.text().await?)?),
-            "attachment" => {
-                name = name.or_else(|| part.file_name().map(str::to_owned));
-                mime_type = mime_type.or_else(|| part.media_type());
-                received = Some(attachments.receive(&cx.caller, &place, part).await?);
-            }
-            // Unknown fields are ignored, as in JSON bodies.
-            _ => drop(part),
-        }
-    }
-    let missing = |what: &str| Error::invalid(format!("{what}: is missing"));
-    let received = received.ok_or_else(|| missing("attachment"))?;
-    let new = NewAttachment {
-        name: name.ok_or_else(|| missing("name"))?,
-        mime_type: mime_type.ok_or_else(|| missing("mime_type"))?,
-    };
-    let moment = CallMoment {
-        kind: kind.ok_or_else(|| missing("type"))?,
-        at: timestamp.unwrap_or_else(|| cx.services.call_records.now()),
-    };
-    attachments.create_for_call(&cx.caller, &cx.once, call, (new, moment), received).await
+    attachments.create_for_call(&cx.caller, &cx.once, call, (new, CallMoment { kind, at }), received).await
 }
 
 async fn attach_embedded(cx: &Cx, call: &CallId, embedded: Embedded) -> Result<AttachmentView> {
@@ -171,8 +150,7 @@ async fn attach_embedded(cx: &Cx, call: &CallId, embedded: Embedded) -> Result<A
     let new = NewAttachment { name: embedded.name, mime_type: embedded.mime_type };
     let now = cx.services.call_records.now();
     let moment = CallMoment { kind: embedded.kind, at: embedded.timestamp.map_or(now, moment_of) };
-    let content = stream::iter([Ok(Bytes::from(content))]);
-    let attachments = &cx.services.attachments;
+    let (attachments, content) = (&cx.services.attachments, stream::iter([Ok(Bytes::from(content))]));
     let received = attachments.receive(&cx.caller, &Place::Call(call.clone()), content).await?;
     attachments.create_for_call(&cx.caller, &cx.once, call, (new, moment), received).await
 }
