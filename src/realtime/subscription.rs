@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{connection::Connection, frame::Frame, protocol::SubscribeRequest, protocol::SubscribeResult};
+use super::{connection::Connection, frame::Frame, protocol::{Encoding, SubscribeRequest, SubscribeResult}};
 use crate::domain::ids::StreamId;
 
 /// Frames kept while a page is read. What no longer fits is read from the journal again.
@@ -79,7 +79,7 @@ pub(super) struct Subscription {
     pub(super) mode: Cell<Mode>,
     /// Offset of the last event that was queued to the client, or from which on it wants them.
     pub(super) position: Cell<u64>,
-    /// The client asked for the channel's number in place of its name.
+    /// The client asked for the channel's number in place of its name, and can read it.
     pub(super) compact: bool,
     /// The client asked for joins and leaves.
     pub(super) wants_joins: bool,
@@ -96,7 +96,9 @@ impl Subscription {
         request: SubscribeRequest,
         target: Target,
     ) -> Self {
-        let compact = request.flag & SubscribeRequest::COMPACTION != 0;
+        // The JavaScript SDK asks for numbers in Protobuf too but reads them as objects that never compare equal.
+        let readable = connection.wire.encoding() == Encoding::Json;
+        let compact = readable && request.flag & SubscribeRequest::COMPACTION != 0;
         let wants_joins = request.join_leave;
         let pending = Pending {
             target: Some(target),

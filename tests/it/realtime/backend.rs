@@ -105,7 +105,7 @@ impl Journal {
         let most = self.delay.load(Ordering::Relaxed) as u64;
         Box::pin(async move {
             if most > 0 {
-                let pause = u64::from(uuid_noise()) % (most * 1_000);
+                let pause = u64::from(noise()) % (most * 1_000);
                 tokio::time::sleep(Duration::from_micros(pause)).await;
             }
             answer()
@@ -115,7 +115,7 @@ impl Journal {
 
 type Wait<T> = std::pin::Pin<Box<dyn std::future::Future<Output = T> + Send>>;
 
-fn uuid_noise() -> u32 {
+fn noise() -> u32 {
     use std::hash::{BuildHasher as _, RandomState};
     u32::try_from(RandomState::new().hash_one(0) >> 32).unwrap()
 }
@@ -227,9 +227,11 @@ impl Backend for Backing {
         let me = self.0.clone();
         Box::pin(self.0.after_a_while(move || {
             let data: Value = serde_json::from_slice(&data).map_err(|_| error::BAD_REQUEST)?;
-            let body = json!({"type": data["type"], "actor": identity.user, "data": data});
-            if data["type"] == "typing" {
-                let mut body = body;
+            let ephemeral = data["type"] == "typing";
+            let kind = if ephemeral { "typing" } else { "message.created" };
+            let id = uuid::Builder::from_u128(u128::from(noise())).into_uuid();
+            let mut body = json!({"id": id, "type": kind, "actor": identity.user, "data": data});
+            if ephemeral {
                 body["ephemeral"] = true.into();
                 me.hub.publish_ephemeral(&channel, body.to_string().into(), Audience::Everyone);
             } else {
@@ -242,6 +244,7 @@ impl Backend for Backing {
     fn rpc(&self, _: ConnectionId, _: Arc<Identity>, method: String, data: Bytes) -> Future<Bytes> {
         let answer = match method.as_str() {
             "echo" => Ok(data),
+            "server.time" => Ok(json!({"time": self.0.clock.now()}).to_string().into()),
             "fail" => Err(Error::unavailable("because").into()),
             "panic" => return Box::pin(async { panic!("as asked") }),
             "slow" => {

@@ -7,6 +7,7 @@ mod commands;
 mod emulation;
 mod hostile;
 mod limits;
+mod sdk;
 mod server;
 
 use backend::Journal;

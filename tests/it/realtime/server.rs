@@ -69,10 +69,6 @@ impl Server {
         Self { address, hub, journal, handle }
     }
 
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
     /// A person that is connected.
     pub async fn join(&self, person: i64) -> Client {
         let mut client = Client::open(self.address).await;

@@ -1,0 +1,37 @@
+//! The official SDKs against the socket alone. They need packages from npm and PyPI, so they run only where
+//! `SWITCHBOARD_TEST_SDK` is set; `scripts/test` installs them and also runs the same scripts against the real binary.
+
+use std::process::{Command, Stdio};
+
+use super::Server;
+
+async fn run(program: &'static str, arguments: &'static [&'static str], folder: &'static str) {
+    if std::env::var_os("SWITCHBOARD_TEST_SDK").is_none() {
+        eprintln!("skipped: SWITCHBOARD_TEST_SDK is not set");
+        return;
+    }
+    let server = Server::start().await;
+    // One of the scripts reads the stream from its beginning.
+    server.journal.append("workbox:1", (1..=100_000).map(|n| serde_json::json!({ "n": n })));
+    let url = format!("http://{}", server.address);
+    let status = tokio::task::spawn_blocking(move || {
+        Command::new(program)
+            .args(arguments)
+            .current_dir(format!("{}/tests/sdk/{folder}", env!("CARGO_MANIFEST_DIR")))
+            .envs([("SWITCHBOARD_URL", url.as_str()), ("SWITCHBOARD_TOKEN", "7"), ("SWITCHBOARD_OTHER_TOKEN", "8")])
+            .envs([("SWITCHBOARD_CHANNEL", "workbox:1"), ("SWITCHBOARD_EXPIRED_TOKEN", "expired")])
+            .stdin(Stdio::null())
+            .status()
+    });
+    assert!(status.await.unwrap().unwrap().success(), "{program} failed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn javascript() {
+    run("node", &["--test", "--test-concurrency=1"], "js").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python() {
+    run("python3", &["-m", "unittest"], "python").await;
+}
