@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -13,6 +13,7 @@ use std::{
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use serde::{Deserialize, Serialize};
 use switchboard::{
+    app::{Kernel, Ports},
     base::{metrics::Metrics, random::Random, tasks::Tasks},
     config::Config,
     domain::{
@@ -252,6 +253,21 @@ impl Ready for Always {
     }
 }
 
+/// The services of a server without a network: the operations above use none, but each gets them.
+fn services() -> Arc<Services> {
+    static KERNEL: LazyLock<(Kernel, tempfile::TempDir)> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::with("").unwrap();
+        config.server.data_dir = folder.path().to_owned();
+        config.database.url = format!("sqlite://{}", folder.path().join("kit.db").display());
+        config.files.url = format!("file://{}", folder.path().join("files").display());
+        // A kernel is opened by a thread that is no runtime's.
+        let kernel = std::thread::spawn(|| Kernel::open(config, Ports::system()).unwrap()).join().unwrap();
+        (kernel, folder)
+    });
+    Arc::clone(&KERNEL.0.services)
+}
+
 /// A running server.
 pub struct Server {
     pub address: SocketAddr,
@@ -267,7 +283,7 @@ pub async fn start(over: &str, problems: &[&str]) -> Server {
     let metrics = Metrics::new();
     let dispatcher = Dispatcher::new(Parts {
         families: vec![&FAMILY],
-        services: Arc::new(Services::default()),
+        services: services(),
         authenticate: Arc::new(Tokens),
         outcomes: Arc::new(Memory),
         ready: Arc::new(Always(problems.iter().map(|&p| p.into()).collect())),
@@ -291,7 +307,8 @@ pub async fn start(over: &str, problems: &[&str]) -> Server {
             routes.route("/connection/sse", actix_web::web::get().to(|| async { "hook" }));
         }),
     };
-    let running: Running = server::start(dispatcher, hooks, &config, Duration::from_secs(2)).unwrap();
+    let bound = server::bind(config.listen).unwrap();
+    let running: Running = server::start(bound, dispatcher, hooks, &config, Duration::from_secs(2)).unwrap();
     let (address, handle) = (running.address, running.handle());
     tokio::runtime::Handle::current().spawn(running.stopped());
     Server { address, metrics, handle }
