@@ -12,6 +12,7 @@
 mod connection;
 mod disconnect;
 mod frame;
+pub mod gateway;
 mod hub;
 mod metrics;
 mod options;

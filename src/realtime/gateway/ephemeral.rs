@@ -6,12 +6,13 @@ use serde_json::Value;
 
 use super::{Channel, Gateway, channels, conversation_of};
 use crate::{
-    domain::{codes::Code, error::Error, event::encode_body, permission::Permissions},
+    domain::{caller::Caller, codes::Code, error::Error, event::encode_body, permission::Permissions},
     realtime::{
         disconnect::error,
+        hub::Audience,
         port::{ConnectionId, Identity, Refusal},
     },
-    service::messages::actor_of,
+    service::tools::actor_of,
 };
 
 /// Ephemeral types and the kinds of channel that they may go to.
@@ -49,9 +50,23 @@ impl Gateway {
             self.send_published(caller, id, internal, data).await?;
             return Ok(());
         }
+        self.publish_ephemeral(caller, name, &publication.kind, &publication.data)
+            .await
+            .map_err(Refusal::of_channel)
+    }
+
+    /// Passes something on to a channel's subscribers, when the caller may.
+    pub(super) async fn publish_ephemeral(
+        &self,
+        caller: &Caller,
+        name: &str,
+        kind: &str,
+        data: &Value,
+    ) -> Result<(), Error> {
+        let channel = Channel::parse(name).ok_or_else(|| Error::not_found("channel"))?;
         let kind = KINDS
             .iter()
-            .find(|(kind, fits)| *kind == publication.kind && fits(channel))
+            .find(|(known, fits)| *known == kind && fits(channel))
             .map(|(kind, _)| *kind)
             .ok_or_else(|| {
                 Error::new(Code::ParametersInvalid, "only typing, pointer, annotation, freeze and message go here")
@@ -60,12 +75,24 @@ impl Gateway {
             Channel::Session(_) => Permissions::CALL,
             _ => Permissions::USE_WORKBOXES,
         };
-        caller.require(needed).map_err(Refusal::of_channel)?;
-        channels::may_publish(&self.db, caller, channel).await.map_err(Refusal::of_channel)?;
+        caller.require(needed)?;
+        channels::may_publish(&self.db, caller, channel).await?;
+        self.tell_ephemeral(caller, name, kind, data, Audience::Everyone);
+        Ok(())
+    }
+
+    /// Passes something on; id, actor and time are ours.
+    pub(super) fn tell_ephemeral(
+        &self,
+        caller: &Caller,
+        name: &str,
+        kind: &'static str,
+        data: &Value,
+        audience: Audience,
+    ) {
         let now = self.clock.now();
         let actor = actor_of(caller);
-        let body = encode_body(self.random.uuid_v7(now), kind, now, Some(&actor), true, &publication.data);
-        self.hub.publish_ephemeral(name, body);
-        Ok(())
+        let body = encode_body(self.random.uuid_v7(now), kind, now, Some(&actor), true, data);
+        self.hub.publish_ephemeral(name, body, audience);
     }
 }

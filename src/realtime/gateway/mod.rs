@@ -2,16 +2,18 @@
 
 mod channels;
 mod ephemeral;
+mod leases;
 mod rpc;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::Value;
 
 pub use channels::Channel;
+pub use rpc::methods;
 
+use self::leases::Leases;
 use super::{
     disconnect::{close, error},
     hub::Hub,
@@ -25,15 +27,19 @@ use crate::{
         clock::{Clock, Timestamp},
         random::Random,
         secret::Secret,
+        tasks::Tasks,
     },
     domain::{
-        caller::{Caller, TokenKind},
+        caller::Caller,
         codes::{Code, Kind},
         error::Error,
         ids::{ConversationId, Offset, OrgId, PersonId},
     },
     journal,
-    service::Services,
+    service::{
+        Services,
+        calls::{ActiveCall, Incoming},
+    },
     store::Db,
 };
 
@@ -45,7 +51,27 @@ pub struct Gateway {
     clock: Clock,
     random: Random,
     hub: Hub,
+    tasks: Tasks,
+    leases: Leases,
     limits: Limits,
+}
+
+/// What a [`Gateway`] is made of.
+pub struct Parts {
+    /// For channels and pages of streams.
+    pub db: Db,
+    /// The use cases.
+    pub services: Arc<Services>,
+    /// Time.
+    pub clock: Clock,
+    /// Randomness.
+    pub random: Random,
+    /// The connections.
+    pub hub: Hub,
+    /// Background work.
+    pub tasks: Tasks,
+    /// Bounds.
+    pub limits: Limits,
 }
 
 /// What the connect reply tells of our bounds.
@@ -59,6 +85,9 @@ pub struct Limits {
     pub recovery_page: usize,
     /// Longest metadata of a message, in bytes.
     pub metadata_bytes: usize,
+    /// How long an `idempotency_key` counts.
+    #[serde(skip)]
+    pub remember: Duration,
 }
 
 /// `data` of the connect reply (contract: REALTIME section 1).
@@ -69,8 +98,8 @@ struct Welcome<'a> {
     server_time: Timestamp,
     limits: Limits,
     features: &'static [&'static str],
-    rings: Value,
-    active_call: Value,
+    rings: Vec<Incoming>,
+    active_call: Option<ActiveCall>,
 }
 
 #[derive(Serialize)]
@@ -89,15 +118,14 @@ const FEATURES: &[&str] = &["workboxes", "receipts", "rings", "calls", "attachme
 
 impl Gateway {
     /// Wires it.
-    pub fn new(db: Db, services: Arc<Services>, clock: Clock, random: Random, hub: Hub, limits: Limits) -> Self {
-        Self { db, services, clock, random, hub, limits }
+    pub fn new(parts: Parts) -> Self {
+        let Parts { db, services, clock, random, hub, tasks, limits } = parts;
+        Self { db, services, clock, random, hub, tasks, leases: Leases::default(), limits }
     }
 
     async fn welcome(&self, caller: &Caller) -> Result<Bytes, Error> {
-        let (rings, active_call) = match caller.login {
-            Some(login) => self.services.calls.pending(login).await?,
-            None => (Value::Array(Vec::new()), Value::Null),
-        };
+        let rings = self.services.calls.incoming(caller).await?;
+        let active_call = self.services.calls.active(caller).await?;
         let welcome = Welcome {
             user: caller.person.map(|id| WelcomeUser {
                 id,
@@ -116,7 +144,7 @@ impl Gateway {
 
     async fn greet(&self, hello: Hello) -> Result<ConnectGrant, Refusal> {
         let key = hello.api_key.as_ref().map(Secret::expose);
-        self.services.keys.check_application(key).await.map_err(refuse_token)?;
+        self.services.sign_in.application(key).await.map_err(refuse_token)?;
         let caller =
             self.services.tokens.verify_connection(hello.token.expose()).await.map_err(refuse_token)?;
         let data = self.welcome(&caller).await?;
@@ -126,11 +154,6 @@ impl Gateway {
             .map(crate::domain::event::user_channel)
             .collect();
         let expires_at = expiry(&caller);
-        if caller.kind == TokenKind::User
-            && let Some(login) = caller.login
-        {
-            self.services.calls.connected(login, hello.connection.client);
-        }
         Ok(ConnectGrant { identity: Identity::of(caller), data, channels, expires_at })
     }
 
@@ -225,13 +248,11 @@ impl Backend for Gateway {
     }
 
     fn alive(&self, connections: Vec<ConnectionId>) {
-        self.services.calls.renew(connections.into_iter().map(|connection| connection.client));
+        self.renew_leases(connections);
     }
 
-    fn disconnected(&self, connection: ConnectionId, identity: Arc<Identity>) {
-        if let Some(login) = identity.caller.as_ref().and_then(|caller| caller.login) {
-            self.services.calls.disconnected(login, connection.client);
-        }
+    fn disconnected(&self, connection: ConnectionId, _: Arc<Identity>) {
+        self.let_go(connection);
     }
 }
 

@@ -1,13 +1,10 @@
-//! Actions over the socket: one table from method name to service call (contract: REALTIME section 4). Every one is a
-//! REST operation too, and both run the same code.
+//! `message.*` and `receipt.*`.
 
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Channel, Gateway, conversation_of};
+use super::{Ask, Gateway, Row, parse, to_value, wrong};
 use crate::{
     base::clock::Timestamp,
     domain::{
@@ -15,27 +12,14 @@ use crate::{
         codes::Code,
         error::{Error, Result},
         ids::{ConversationId, MessageId},
+        once::Once,
         permission::Permissions,
     },
-    realtime::{
-        disconnect::error,
-        port::{ConnectionId, Identity, Refusal},
-    },
+    realtime::gateway::{Channel, conversation_of},
     service::messages::{DEFAULT_PAGE, Direction, Draft, LARGEST_PAGE},
 };
 
-/// What an action gets.
-struct Ask<'a> {
-    gateway: &'a Gateway,
-    caller: &'a Caller,
-    connection: ConnectionId,
-    data: &'a [u8],
-}
-
-type Action = for<'a> fn(Ask<'a>) -> BoxFuture<'a, Result<Value>>;
-
-/// Method, the permission it needs, what runs.
-const ACTIONS: &[(&str, Permissions, Action)] = &[
+pub(super) const ACTIONS: &[Row] = &[
     ("message.send", Permissions::USE_WORKBOXES, |ask| Box::pin(send(ask))),
     ("message.edit", Permissions::USE_WORKBOXES, |ask| Box::pin(edit(ask))),
     ("message.delete", Permissions::USE_WORKBOXES, |ask| Box::pin(delete(ask))),
@@ -43,33 +27,11 @@ const ACTIONS: &[(&str, Permissions, Action)] = &[
     ("message.get", Permissions::USE_WORKBOXES, |ask| Box::pin(get(ask))),
     ("receipt.received", Permissions::USE_WORKBOXES, |ask| Box::pin(mark(ask, false))),
     ("receipt.read", Permissions::USE_WORKBOXES, |ask| Box::pin(mark(ask, true))),
-    ("server.time", Permissions::NONE, |ask| Box::pin(async move { Ok(time(&ask)) })),
 ];
 
-/// Names of all actions that are served, for the AsyncAPI document.
-pub fn methods() -> impl Iterator<Item = &'static str> {
-    ACTIONS.iter().map(|(name, ..)| *name)
-}
-
 impl Gateway {
-    pub(super) async fn act(
-        &self,
-        connection: ConnectionId,
-        identity: &Identity,
-        method: &str,
-        data: &[u8],
-    ) -> std::result::Result<Bytes, Refusal> {
-        let Some((_, needed, action)) = ACTIONS.iter().find(|(name, ..)| *name == method) else {
-            return Err(error::NOT_AVAILABLE.into());
-        };
-        let caller = identity.caller()?;
-        caller.require(*needed)?;
-        let value = action(Ask { gateway: self, caller, connection, data }).await?;
-        Ok(serde_json::to_vec(&value).map_err(Error::unavailable)?.into())
-    }
-
     /// `{"type":"message", ..}` published into a channel is `message.send`.
-    pub(super) async fn send_published(
+    pub(in crate::realtime::gateway) async fn send_published(
         &self,
         caller: &Caller,
         id: ConversationId,
@@ -86,18 +48,8 @@ impl Gateway {
             Some(inner) => serde_json::from_value::<NewMessage>(inner).map_err(wrong)?,
             None => NewMessage { kind: None, ..parse::<NewMessage>(data)? },
         };
-        self.services.messages.send(caller, id, draft.into_draft(internal)?).await.map(drop)
+        self.services.messages.send(caller, id, draft.into_draft(internal)?, &Once::none()).await.map(drop)
     }
-}
-
-fn parse<T: DeserializeOwned>(data: &[u8]) -> Result<T> {
-    let data = if data.is_empty() { b"{}" } else { data };
-    serde_json::from_slice(data).map_err(wrong)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
-fn wrong(problem: serde_json::Error) -> Error {
-    Error::new(Code::ParametersInvalid, format!("data: {problem}"))
 }
 
 #[derive(Deserialize)]
@@ -136,13 +88,13 @@ impl NewMessage {
 
 /// The conversation that a call speaks of, as a channel or as a number.
 #[derive(Deserialize)]
-struct Place {
+pub(super) struct Place {
     channel: Option<String>,
     workbox_id: Option<ConversationId>,
 }
 
 impl Place {
-    fn resolve(&self) -> Result<(ConversationId, bool)> {
+    pub(super) fn resolve(&self) -> Result<(ConversationId, bool)> {
         match (&self.channel, self.workbox_id) {
             (Some(name), None) => Channel::parse(name)
                 .and_then(conversation_of)
@@ -154,7 +106,7 @@ impl Place {
 }
 
 /// A workbox token, and a guest, speak of one thread only.
-fn place(ask: &Ask<'_>) -> Result<(ConversationId, bool)> {
+pub(super) fn place(ask: &Ask<'_>) -> Result<(ConversationId, bool)> {
     let (id, internal) = parse::<Place>(ask.data)?.resolve()?;
     if ask.caller.workbox.is_some_and(|only| only != id) {
         return Err(Error::not_found("workbox"));
@@ -162,14 +114,10 @@ fn place(ask: &Ask<'_>) -> Result<(ConversationId, bool)> {
     Ok((id, internal))
 }
 
-fn to_value<T: serde::Serialize>(value: T) -> Result<Value> {
-    serde_json::to_value(value).map_err(Error::unavailable)
-}
-
 async fn send(ask: Ask<'_>) -> Result<Value> {
     let (id, internal) = place(&ask)?;
     let draft = parse::<NewMessage>(ask.data)?.into_draft(internal)?;
-    to_value(ask.gateway.services.messages.send(ask.caller, id, draft).await?)
+    to_value(ask.gateway.services.messages.send(ask.caller, id, draft, &ask.once).await?)
 }
 
 #[derive(Deserialize)]
@@ -241,9 +189,4 @@ async fn mark(ask: Ask<'_>, read: bool) -> Result<Value> {
     let (id, _) = place(&ask)?;
     let UpTo { message_id } = parse(ask.data)?;
     to_value(ask.gateway.services.messages.mark(ask.caller, id, message_id, read).await?)
-}
-
-fn time(ask: &Ask<'_>) -> Value {
-    let Ask { gateway, connection, .. } = ask;
-    json!({ "server_time": gateway.clock.now(), "client": connection.client })
 }

@@ -1,0 +1,140 @@
+//! Actions over the socket: one table from method name to service call (contract: REALTIME section 4). Every one is a
+//! REST operation too, and both run the same code. Any of them may carry an `idempotency_key`.
+
+mod calls;
+mod messages;
+mod workboxes;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::Gateway;
+use crate::{
+    domain::{
+        caller::Caller,
+        codes::Code,
+        error::{Error, Result},
+        once::{Once, Scope},
+        permission::Permissions,
+    },
+    realtime::{
+        disconnect::error,
+        port::{ConnectionId, Identity, Refusal},
+    },
+    store::idempotency,
+};
+
+/// What an action gets.
+struct Ask<'a> {
+    gateway: &'a Gateway,
+    caller: &'a Caller,
+    connection: ConnectionId,
+    once: Once,
+    data: &'a [u8],
+}
+
+type Action = for<'a> fn(Ask<'a>) -> BoxFuture<'a, Result<Value>>;
+
+/// Method, the permission it needs, what runs.
+type Row = (&'static str, Permissions, Action);
+
+const ACTIONS: &[&[Row]] = &[messages::ACTIONS, workboxes::ACTIONS, calls::ACTIONS, OTHERS];
+
+const OTHERS: &[Row] = &[
+    ("presence.get", Permissions::VIEW_CONTACTS, |ask| Box::pin(presence(ask))),
+    ("devices.register", Permissions::EDIT_ACCOUNT, |ask| Box::pin(register_device(ask))),
+    ("devices.remove", Permissions::EDIT_ACCOUNT, |ask| Box::pin(remove_device(ask))),
+    ("server.time", Permissions::NONE, |ask| Box::pin(async move { Ok(time(&ask)) })),
+];
+
+/// Names of all actions that are served, for the AsyncAPI document.
+pub fn methods() -> impl Iterator<Item = &'static str> {
+    ACTIONS.iter().copied().flatten().map(|(name, ..)| *name)
+}
+
+impl Gateway {
+    pub(super) async fn act(
+        &self,
+        connection: ConnectionId,
+        identity: &Identity,
+        method: &str,
+        data: &[u8],
+    ) -> std::result::Result<Bytes, Refusal> {
+        let found = ACTIONS.iter().copied().flatten().find(|(name, ..)| *name == method);
+        let Some((name, needed, action)) = found else { return Err(error::NOT_AVAILABLE.into()) };
+        let caller = identity.caller()?;
+        caller.require(*needed)?;
+        let once = self.once(caller, name, data).await?;
+        let value = action(Ask { gateway: self, caller, connection, once, data }).await?;
+        Ok(serde_json::to_vec(&value).map_err(Error::unavailable)?.into())
+    }
+
+    /// The claim of an `idempotency_key` in the data.
+    async fn once(&self, caller: &Caller, method: &'static str, data: &[u8]) -> Result<Once> {
+        #[derive(Default, Deserialize)]
+        struct Keyed {
+            idempotency_key: Option<String>,
+        }
+        if !data.windows(KEY.len()).any(|window| window == KEY) {
+            return Ok(Once::none());
+        }
+        let Some(key) = parse::<Keyed>(data)?.idempotency_key else { return Ok(Once::none()) };
+        let scope = Scope::new(caller.organization, caller.label(), method, &key)?;
+        let hash: [u8; 32] = Sha256::digest(data).into();
+        let since = self.clock.now().minus(self.limits.remember);
+        match idempotency::find(&self.db, &scope, since).await? {
+            None => Ok(Once::first(scope, hash)),
+            Some((before, outcome)) if before == hash => Ok(Once::again(scope, hash, outcome)),
+            Some(_) => Err(Error::constraint("this idempotency_key was used for another request")),
+        }
+    }
+}
+
+const KEY: &[u8] = b"idempotency_key";
+
+fn parse<T: DeserializeOwned>(data: &[u8]) -> Result<T> {
+    let data = if data.is_empty() { b"{}" } else { data };
+    serde_json::from_slice(data).map_err(wrong)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
+fn wrong(problem: serde_json::Error) -> Error {
+    Error::new(Code::ParametersInvalid, format!("data: {problem}"))
+}
+
+fn to_value<T: Serialize>(value: T) -> Result<Value> {
+    serde_json::to_value(value).map_err(Error::unavailable)
+}
+
+fn time(ask: &Ask<'_>) -> Value {
+    json!({ "server_time": ask.gateway.clock.now(), "client": ask.connection.client })
+}
+
+async fn presence(ask: Ask<'_>) -> Result<Value> {
+    #[derive(Deserialize)]
+    struct Of {
+        users: Vec<crate::domain::ids::PersonId>,
+    }
+    let Of { users } = parse(ask.data)?;
+    let known = ask.gateway.services.people.presence(ask.caller, &users).await?;
+    Ok(json!({ "users": to_value(known)? }))
+}
+
+async fn register_device(ask: Ask<'_>) -> Result<Value> {
+    let device = parse(ask.data)?;
+    ask.gateway.services.people.register_device(ask.caller, device).await?;
+    Ok(json!({}))
+}
+
+async fn remove_device(ask: Ask<'_>) -> Result<Value> {
+    #[derive(Deserialize)]
+    struct Which {
+        push_id: String,
+    }
+    let Which { push_id } = parse(ask.data)?;
+    ask.gateway.services.people.remove_device(ask.caller, &push_id).await?;
+    Ok(json!({}))
+}
