@@ -6,15 +6,27 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 
 use crate::{
     base::clock::Clock,
-    domain::{caller::Caller, codes::Code, error::{Error, Result}, once::Scope},
+    bus::relay::Wake,
+    domain::{
+        caller::Caller,
+        codes::Code,
+        error::{Error, Result},
+        event::{internal_channel, session_channel, workbox_channel},
+        ids::PersonId,
+        once::Scope,
+    },
     http::{
         Auth,
         family::{Authenticate, Credentials},
         idempotency::{Outcomes, Remembered},
     },
     journal::{AfterCommit, CommittedEvent},
-    realtime::Hub,
-    service::Services,
+    realtime::{Hub, Selector, close, unsubscribe},
+    service::{
+        Services,
+        reachability::Connections,
+        tokens::{Revocations, Revoked},
+    },
     store::{Db, idempotency},
 };
 
@@ -70,5 +82,49 @@ impl AfterCommit for Told {
             let offset = u64::try_from(event.offset.0).unwrap_or_default();
             (Arc::clone(&event.channel), event.stream, offset, event.body.clone())
         }));
+    }
+}
+
+/// Wakes the relay when something was committed.
+pub(super) struct Relayed(pub Wake);
+
+impl AfterCommit for Relayed {
+    fn committed(&self, _: &[CommittedEvent]) {
+        self.0.wake();
+    }
+}
+
+/// The sockets, as services see them: who is there, and whose time is over.
+#[derive(Clone)]
+pub(super) struct Crowd(pub Hub);
+
+impl Connections for Crowd {
+    fn is_connected(&self, login: PersonId) -> bool {
+        self.0.is_online(login)
+    }
+}
+
+impl Revocations for Crowd {
+    fn revoked(&self, what: Revoked) {
+        let hub = &self.0;
+        match what {
+            Revoked::Person(person) => hub.disconnect(&Selector::Person(person), close::REVOKED),
+            // Comes back with the same token and gets what it allows now.
+            Revoked::Rights(person) => hub.disconnect(&Selector::Person(person), close::FORCE_RECONNECT),
+            Revoked::Family(family) => hub.disconnect(&Selector::Family(family), close::REVOKED),
+            Revoked::Organization(organization) => {
+                hub.disconnect(&Selector::Organization(organization), close::FORCE_RECONNECT);
+            }
+            Revoked::Workbox(person, id) => {
+                for channel in [workbox_channel(id), internal_channel(id)] {
+                    hub.unsubscribe(&channel, &Selector::Person(person), unsubscribe::REMOVED);
+                }
+            }
+            Revoked::Session(person, id) => {
+                hub.unsubscribe(&session_channel(id), &Selector::Person(person), unsubscribe::REMOVED);
+            }
+            // Names an application and authorises nothing: who is connected was let in by a token.
+            Revoked::ApiKey(_) => {}
+        }
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn start(kernel: &Kernel) {
             }
         }
     });
-    let (db, metrics) = (kernel.db().clone(), kernel.metrics.database.clone());
+    let (db, metrics) = (kernel.db().clone(), kernel.wired.metrics.database.clone());
     repeat(kernel.tasks(), "pool_metrics", POOL_INTERVAL, move || {
         measure(&db, &metrics);
         std::future::ready(())

@@ -1,52 +1,71 @@
 //! Everything below the network: foundation, journal, actors, services. The server adds HTTP and sockets; admin
 //! commands without a server use it as it is.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::runtime::Runtime;
 
 use super::{
-    Ports, StartError, doors::Told, folder::DataFolder, foundation::Foundation, system::ActorSystem,
+    Ports, StartError,
+    doors::{Crowd, Relayed, Told},
+    folder::DataFolder,
+    foundation::Foundation,
+    services,
+    system::ActorSystem,
 };
 use crate::{
     base::{metrics::Metrics, tasks::Tasks},
+    bus::relay::Wake,
     config::Config,
+    domain::machine::call::Timing,
     journal::{Append, Journal, JournalMetrics, JournalOptions, NodeEpoch},
-    live::{Ground, LiveMetrics},
-    realtime::{self, Hub},
-    service::{
-        Services,
-        passwords::Passwords,
-        provisioning::{Provisioning, ProvisioningParts},
-        sign_in::{SignIn, SignInParts},
-        signing_keys::SigningKeys,
-        tokens::Tokens,
+    live::{
+        Ground, LiveMetrics, Registry, RegistryOptions,
+        call_session::{SessionLoader, Sessions},
+        conversation::{ConversationLoader, Conversations},
     },
+    realtime::{self, Hub},
+    service::Services,
     store::Db,
 };
 
 /// Background work gets so long to end.
-const TASK_GRACE: std::time::Duration = std::time::Duration::from_secs(5);
+const TASK_GRACE: Duration = Duration::from_secs(5);
 
 /// The wired parts. Made, used and closed from a thread that is no runtime's.
 pub struct Kernel {
     /// The use cases.
     pub services: Arc<Services>,
-    pub(super) hub: Hub,
-    journal: Journal,
-    pub(super) metrics: Metrics,
+    /// The door to the sockets.
+    pub hub: Hub,
+    pub(super) wired: Wired,
     system: ActorSystem,
     foundation: Foundation,
 }
 
+/// What services stand on, and what the server goes on wiring.
+pub(super) struct Wired {
+    pub journal: Journal,
+    pub conversations: Conversations,
+    pub sessions: Sessions,
+    pub metrics: Metrics,
+    /// Wakes the relay.
+    pub wake: Wake,
+}
+
 impl Kernel {
-    /// Opens the foundation under the folder's lock and wires services over it.
-    pub fn open(config: Config, ports: Ports) -> Result<Self, StartError> {
+    /// Opens the foundation under the folder's lock and wires services over it. `address` is where the server
+    /// listens, or would.
+    pub fn open(config: Config, ports: Ports, address: SocketAddr) -> Result<Self, StartError> {
         let foundation = Foundation::open(config, ports)?;
         let system = ActorSystem::start()?;
-        let wired = foundation.runtime.block_on(wire(&foundation, &system))?;
-        let Wired { services, journal, hub, metrics } = wired;
-        Ok(Self { services, hub, journal, metrics, system, foundation })
+        let (hub, wired, services) = foundation.runtime.block_on(async {
+            let (hub, wired) = wire(&foundation, &system).await?;
+            let public_url = foundation.config.http.public_url(address);
+            let services = services::build(&foundation, &wired, &Crowd(hub.clone()), public_url).await?;
+            Ok::<_, StartError>((hub, wired, services))
+        })?;
+        Ok(Self { services: Arc::new(services), hub, wired, system, foundation })
     }
 
     /// The configuration.
@@ -81,15 +100,15 @@ impl Kernel {
 
     /// Commits what was accepted, ends background work, gives unused ids back and unlocks the folder.
     pub fn close(self) {
-        let Self { services, journal, system, foundation, .. } = self;
+        let Self { services, wired, system, foundation, .. } = self;
         let Foundation { db, ids, tasks, runtime, .. } = &foundation;
         runtime.block_on(async {
             // The journal writes in order: what was accepted before this is committed when it is answered.
-            if let Err(error) = journal.append(Append::default()).await {
+            if let Err(error) = wired.journal.append(Append::default()).await {
                 tracing::warn!(%error, "the last appends may not be stored");
             }
             system.stop();
-            drop((services, journal));
+            drop((services, wired));
             if !tasks.stop(TASK_GRACE).await {
                 tracing::warn!("background work did not end in time");
             }
@@ -102,28 +121,22 @@ impl Kernel {
     }
 }
 
-/// What [`wire`] makes.
-struct Wired {
-    services: Arc<Services>,
-    journal: Journal,
-    hub: Hub,
-    metrics: Metrics,
-}
-
-async fn wire(base: &Foundation, system: &ActorSystem) -> Result<Wired, StartError> {
-    let Foundation { config, ports: Ports { clock, random }, sealer, db, ids, tasks, .. } = base;
+async fn wire(base: &Foundation, system: &ActorSystem) -> Result<(Hub, Wired), StartError> {
+    let Foundation { config, ports: Ports { clock, random }, db, tasks, .. } = base;
     let socket_metrics = realtime::Metrics::default();
     let (metrics, (journal_metrics, live_metrics)) = Metrics::with(|registry| {
         socket_metrics.register(registry);
         (JournalMetrics::register(registry), LiveMetrics::register(registry))
     });
-    let hub = Hub::new((&**config).into(), tasks.clone(), clock.clone(), random.clone(), socket_metrics);
+    let hub =
+        Hub::new((&config.realtime).into(), tasks.clone(), clock.clone(), random.clone(), socket_metrics);
+    let wake = Wake::default();
     let journal = Journal::start(
         db.clone(),
         NodeEpoch::claim(db).await?,
         JournalOptions { queue: config.journal.queue, batch: config.journal.batch },
         random.clone(),
-        vec![Arc::new(Told(hub.clone()))],
+        vec![Arc::new(Told(hub.clone())), Arc::new(Relayed(wake.clone()))],
         journal_metrics,
         tasks,
     );
@@ -135,20 +148,18 @@ async fn wire(base: &Foundation, system: &ActorSystem) -> Result<Wired, StartErr
         tasks: tasks.clone(),
         metrics: live_metrics,
     };
-    let keys =
-        SigningKeys::open(db.clone(), ids.clone(), clock.clone(), random.clone(), sealer.clone()).await?;
-    let tokens = Tokens::new(db.clone(), clock.clone(), random.clone(), config.auth.clone(), keys);
-    let passwords = Passwords::new(&config.auth, random.clone(), tasks.clone())?;
-    let (db, ids, clock, random) = (db.clone(), ids.clone(), clock.clone(), random.clone());
-    let sign_in = SignIn::new(
-        db.clone(), ids.clone(), clock.clone(), random.clone(), journal.clone(),
-        SignInParts { auth: config.auth.clone(), tokens: tokens.clone(), passwords: passwords.clone() },
+    let mailbox = config.conversations.mailbox;
+    let conversations = Registry::new(
+        ConversationLoader(db.clone()),
+        RegistryOptions { mailbox, idle: config.conversations.idle_seconds },
+        ground.clone(),
     );
-    let provisioning = Provisioning::new(
-        db.clone(), ids.clone(), clock.clone(), random.clone(), journal.clone(),
-        ProvisioningParts { auth: config.auth.clone(), sealer: sealer.clone(), tokens: tokens.clone(), passwords },
+    let calls = &config.calls;
+    let timing = Timing { ring: calls.ring_seconds, lease: calls.lease_seconds, empty: calls.empty_seconds };
+    let sessions = Registry::new(
+        SessionLoader::new(db.clone(), clock.clone(), timing),
+        RegistryOptions { mailbox, idle: calls.idle_seconds },
+        ground,
     );
-    drop(ground);
-    let services = Arc::new(Services { tokens, sign_in, provisioning });
-    Ok(Wired { services, journal, hub, metrics })
+    Ok((hub, Wired { journal, conversations, sessions, metrics, wake }))
 }

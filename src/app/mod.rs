@@ -15,6 +15,7 @@ mod jobs;
 mod kernel;
 mod ports;
 mod ready;
+mod services;
 mod serving;
 mod system;
 
@@ -29,7 +30,7 @@ pub use self::{
     ports::Ports,
 };
 use self::{ready::Readiness, serving::Serving};
-use crate::config::Config;
+use crate::{config::Config, http::server};
 
 /// A server that runs. Made, used and stopped from a thread that is no runtime's.
 pub struct App {
@@ -42,9 +43,11 @@ impl App {
     /// Opens everything and answers requests from then on. It is ready: rings, calls and receipts that were open when
     /// the last process ended have their owners again.
     pub fn start(config: Config, ports: Ports) -> Result<Self, StartError> {
-        let kernel = Kernel::open(config, ports)?;
+        let listen = config.http.listen;
+        let bound = server::bind(listen).map_err(|error| StartError::Listen(listen, error))?;
+        let kernel = Kernel::open(config, ports, bound.address)?;
         let ready = Arc::new(Readiness::new(kernel.db().clone(), kernel.ports().clock.clone()));
-        let started = kernel.runtime().block_on(Serving::start(&kernel, Arc::clone(&ready)));
+        let started = kernel.runtime().block_on(Serving::start(&kernel, bound, Arc::clone(&ready)));
         let serving = match started {
             Ok(serving) => serving,
             Err(error) => {

@@ -13,11 +13,14 @@ use super::{
 };
 use crate::{
     api,
+    bus::{nats::NatsBus, relay::Relay},
     http::{
         dispatch::{Dispatcher, Parts},
-        server,
+        server::{self, Bound},
+        socket,
     },
-    realtime::transport,
+    realtime::gateway::{Gateway, Limits},
+    service::messages::METADATA_LIMIT,
 };
 
 /// Requests in work get so long to end once no new ones are taken.
@@ -31,8 +34,13 @@ pub(super) struct Serving {
 
 impl Serving {
     /// Brings back what was open, starts background jobs, listens.
-    pub async fn start(kernel: &Kernel, ready: Arc<Readiness>) -> Result<Self, StartError> {
+    pub async fn start(kernel: &Kernel, bound: Bound, ready: Arc<Readiness>) -> Result<Self, StartError> {
         let config = kernel.config();
+        kernel.hub.attach(Arc::new(gateway(kernel)));
+        kernel.wired.sessions.wake_unfinished(kernel.db()).await?;
+        kernel.wired.conversations.wake_unannounced(kernel.db()).await?;
+        start_relay(kernel).await?;
+        jobs::start(kernel);
         let dispatcher = Dispatcher::new(Parts {
             families: api::FAMILIES.to_vec(),
             services: Arc::clone(&kernel.services),
@@ -45,19 +53,19 @@ impl Serving {
             ready,
             tasks: kernel.tasks().clone(),
             random: kernel.ports().random.clone(),
-            metrics: kernel.metrics.clone(),
+            metrics: kernel.wired.metrics.clone(),
             http: config.http.clone(),
             upload_limit: config.files.max_bytes,
         })
         .map_err(StartError::Other)?;
-        let running = server::start(dispatcher, transport::hooks(&kernel.hub), &config.http, REQUEST_GRACE)
+        let hooks = socket::hooks(&kernel.hub, dispatcher.believed().clone(), dispatcher.cors().clone());
+        let running = server::start(bound, dispatcher, hooks, &config.http, REQUEST_GRACE)
             .map_err(|error| StartError::Listen(config.http.listen, error))?;
         let (address, http) = (running.address, running.handle());
         kernel.tasks().spawn("http", running.stopped());
         let socket = DataFolder::socket(kernel.folder().path());
         admin::listen(&socket, Arc::clone(&kernel.services), kernel.tasks())
             .map_err(|error| StartError::Folder(socket, error))?;
-        jobs::start(kernel);
         Ok(Self { address, http })
     }
 
@@ -66,4 +74,41 @@ impl Serving {
         kernel.hub.drain(kernel.config().server.drain_seconds).await;
         self.http.stop(true).await;
     }
+}
+
+fn gateway(kernel: &Kernel) -> Gateway {
+    let (config, ports) = (kernel.config(), kernel.ports());
+    let limits = Limits {
+        frame_bytes: config.realtime.frame_limit,
+        subscriptions: config.realtime.max_subscriptions,
+        recovery_page: config.realtime.recovery_page as usize,
+        metadata_bytes: METADATA_LIMIT,
+    };
+    let services = Arc::clone(&kernel.services);
+    Gateway::new(
+        kernel.db().clone(),
+        services,
+        ports.clock.clone(),
+        ports.random.clone(),
+        kernel.hub.clone(),
+        limits,
+    )
+}
+
+/// The relay from the event log to NATS, where one is configured.
+async fn start_relay(kernel: &Kernel) -> Result<(), StartError> {
+    let config = &kernel.config().bus;
+    if config.is_on() {
+        let bus = NatsBus::connect(config, kernel.tasks()).await.map_err(StartError::Bus)?;
+        let relay = Relay::new(
+            kernel.db().clone(),
+            Arc::new(bus),
+            config.batch,
+            kernel.wired.wake.clone(),
+            kernel.ports().clock.clone(),
+            kernel.wired.metrics.relay.clone(),
+        );
+        kernel.tasks().spawn("relay", relay.run(kernel.tasks().clone()));
+    }
+    Ok(())
 }

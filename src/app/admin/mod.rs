@@ -116,7 +116,8 @@ pub fn run(config: Config, command: Command, out: &mut impl Write) -> Result<(),
     if let Some(stream) = socket::connect(&DataFolder::socket(&config.server.data_dir))? {
         return socket::ask(stream, &command, out);
     }
-    let kernel = Kernel::open(config, Ports::system())?;
+    let address = config.http.listen;
+    let kernel = Kernel::open(config, Ports::system(), address)?;
     let (lines, mut printed) = mpsc::channel(LINES);
     let services = kernel.services.clone();
     let tasks = kernel.tasks();
