@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::types::{Paged, Success};
+use super::{success::Success, types::Paged};
 use crate::{
     domain::{
         error::Result,

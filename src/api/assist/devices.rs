@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::types::Success;
+use super::success::Success;
 use crate::{
     domain::error::Result,
     http::{Body, Cx, Json, Seg},

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::types::Success;
+use super::success::Success;
 use crate::{
     base::clock::Timestamp,
     domain::{

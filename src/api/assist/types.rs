@@ -8,29 +8,13 @@ use crate::{
     domain::{
         caller::Caller,
         error::Result,
-        ids::{GroupId, PersonId},
+        ids::PersonId,
         query::{ListQuery, Numbered},
     },
     http::Cx,
     service::{person_views::UserView, views::Avatar},
     store::people::{self, Membership, PersonRow},
 };
-
-/// `success` of the contract.
-#[derive(Clone, Debug, Serialize)]
-pub struct Success {
-    /// Always true: failures are errors.
-    pub status: bool,
-    /// For people.
-    pub message: &'static str,
-}
-
-impl Success {
-    /// It worked.
-    pub const fn new(message: &'static str) -> Self {
-        Self { status: true, message }
-    }
-}
 
 /// `tokenV1` of the contract.
 #[derive(Serialize)]
@@ -170,6 +154,3 @@ pub async fn people_page(
     let (rows, total) = people::list(&cx.services.db, caller.organization, scope, &list).await?;
     Ok(Numbered::new(list.page, rows, total))
 }
-
-/// Ids of groups, out of a list of numbers.
-pub type GroupIds = Vec<GroupId>;
