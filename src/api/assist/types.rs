@@ -35,7 +35,6 @@ pub struct User {
 
 /// `contactV1R1` of the contract.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields of the contract")]
 pub struct Contact {
     pub id: PersonId,
     pub name: String,
