@@ -57,6 +57,8 @@ pub struct Request {
 /// Headers that some handlers look at.
 #[derive(Clone, Debug, Default)]
 pub struct Headers {
+    /// The family's key of the calling application.
+    pub api_key: Option<String>,
     /// `User-Agent`.
     pub user_agent: Option<String>,
     /// `Accept-Language`.

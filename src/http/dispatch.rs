@@ -201,6 +201,7 @@ impl Dispatcher {
                 segments,
                 query: query.to_owned(),
                 headers: Headers {
+                    api_key: api_key.map(str::to_owned),
                     user_agent: own(header::USER_AGENT),
                     accept_language: own(header::ACCEPT_LANGUAGE),
                     range: own(header::RANGE),

@@ -8,6 +8,7 @@ pub mod call_records;
 pub mod calls;
 pub mod ice;
 pub mod keys;
+pub mod links;
 pub mod messages;
 pub mod passwords;
 pub mod people;
@@ -25,8 +26,16 @@ pub mod workboxes;
 
 use std::sync::Arc;
 
+use crate::{base::clock::Clock, store::Db};
+
 /// All use cases; one per server, shared by every request. Built in `app`.
 pub struct Services {
+    /// For reads: lists and lookups need no use case.
+    pub db: Db,
+    /// Time.
+    pub clock: Clock,
+    /// Who can be reached.
+    pub reachability: reachability::Reachability,
     /// Makes and checks tokens.
     pub tokens: tokens::Tokens,
     /// Getting in and out.

@@ -371,11 +371,27 @@ pub async fn list(
     Ok((limited(rows, list.page).all(db).await?, total))
 }
 
+/// Up to `limit` people, by name; of every organisation where none is given.
+pub async fn find(
+    db: &super::Db,
+    organization: Option<OrgId>,
+    scope: &Scope,
+    limit: i64,
+) -> Result<Vec<PersonRow>> {
+    let stmt = sql("select p.* from person p where p.kind = 'member' and p.removed_at is null");
+    let stmt = match organization {
+        Some(organization) => stmt.push(" and p.organization_id = ").push_bind(organization),
+        None => stmt,
+    };
+    narrowed(stmt, scope).push(" order by p.name_key, p.id limit ").push_bind(limit).all(db).await
+}
+
 fn scoped(stmt: Stmt, organization: OrgId, scope: &Scope) -> Stmt {
-    let mut stmt = stmt
-        .push(" where p.organization_id = ")
-        .push_bind(organization)
-        .push(" and p.kind = 'member' and p.removed_at is null");
+    let stmt = stmt.push(" where p.kind = 'member' and p.removed_at is null and p.organization_id = ");
+    narrowed(stmt.push_bind(organization), scope)
+}
+
+fn narrowed(mut stmt: Stmt, scope: &Scope) -> Stmt {
     if !scope.inactive {
         stmt = stmt.push(" and p.active");
     }

@@ -11,6 +11,7 @@ mod bus;
 mod contract;
 mod harness;
 mod http;
+mod identity;
 mod realtime;
 mod store;
 mod walls;

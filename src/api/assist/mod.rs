@@ -1,16 +1,28 @@
 //! Remote assistance: `/api/v1`, `/api/v1r1`, `/auth/federate`. Contract: `docs/contract/assist.yaml`, what we add:
 //! `docs/contract/assist-additions.yaml`.
 
+mod access_tokens;
+mod account;
+mod api_keys;
 mod attachments;
+mod auth;
 mod call_attachments;
 mod call_history;
 mod call_views;
 mod calls;
+mod colleagues;
+mod devices;
 mod enterprise_calls;
+mod enterprise_users;
+mod enterprises;
 pub mod error;
+mod impersonation;
+mod partner_keys;
 mod rings;
+mod search;
 mod sessions;
 mod success;
+mod types;
 
 use crate::http::{
     Family,
@@ -30,6 +42,18 @@ pub static FAMILY: Family = Family {
         rings::OPS,
         sessions::OPS,
         super::files::OPS,
+        auth::OPS,
+        auth::federate::OPS,
+        access_tokens::OPS,
+        account::OPS,
+        devices::OPS,
+        enterprises::OPS,
+        colleagues::OPS,
+        search::OPS,
+        enterprise_users::OPS,
+        impersonation::OPS,
+        api_keys::OPS,
+        partner_keys::OPS,
     ],
     contract: &[
         include_str!("../../../docs/contract/assist.yaml"),

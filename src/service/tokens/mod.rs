@@ -198,6 +198,11 @@ impl Tokens {
         self.0.partners.forget(&organization);
     }
 
+    /// True where search finds people of all organisations.
+    pub fn search_is_open(&self) -> bool {
+        self.0.auth.search_all_organizations
+    }
+
     /// Rotates the signing keys.
     pub async fn rotate_keys(&self) -> Result<()> {
         self.0.keys.rotate().await
