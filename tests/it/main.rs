@@ -8,6 +8,7 @@
 
 mod attachments;
 mod bus;
+mod calls;
 mod contract;
 mod harness;
 mod http;
