@@ -100,3 +100,9 @@ impl From<&config::Realtime> for Options {
         }
     }
 }
+
+impl From<&config::Config> for Options {
+    fn from(config: &config::Config) -> Self {
+        (&config.realtime).into()
+    }
+}
