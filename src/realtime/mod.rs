@@ -9,6 +9,7 @@
 //! shared by reference; a connection's memory is bounded by its queue, and whoever reads too slowly is closed with
 //! 3008 and recovers later.
 
+pub mod asyncapi;
 mod connection;
 mod disconnect;
 mod frame;

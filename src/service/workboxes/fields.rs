@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
@@ -30,7 +31,7 @@ use crate::{
 const DEFINITIONS_LIMIT: usize = 200;
 
 /// A value that somebody wants to set.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct FieldInput {
     /// The definition.
     pub id: CustomFieldId,

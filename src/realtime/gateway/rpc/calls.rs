@@ -1,10 +1,11 @@
 //! `session.*`, `ring.*` and `call.*`.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Ask, Row, parse, to_value};
 use crate::{
+    base::clock::Timestamp,
     domain::{
         codes::Code,
         error::{Error, Result},
@@ -14,6 +15,7 @@ use crate::{
         permission::Permissions,
     },
     realtime::hub::Audience,
+    service::sessions::{SessionView, StreamPosition},
 };
 
 pub(super) const ACTIONS: &[Row] = &[
@@ -33,6 +35,48 @@ pub(super) const ACTIONS: &[Row] = &[
     ("call.recording.stop", Permissions::CALL, |ask| Box::pin(record(ask, false))),
     ("call.signal", Permissions::CALL, |ask| Box::pin(signal(ask))),
 ];
+
+/// A session as REST shows it, for the caller.
+#[derive(Serialize)]
+struct SessionObject {
+    id: SessionId,
+    token: String,
+    pin: String,
+    video_active: bool,
+    updated_at: Timestamp,
+    users: Vec<SessionUser>,
+    stream: StreamPosition,
+}
+
+#[derive(Serialize)]
+struct SessionUser {
+    id: PersonId,
+    name: String,
+    token: Option<String>,
+}
+
+impl From<SessionView> for SessionObject {
+    fn from(view: SessionView) -> Self {
+        let SessionView { session, members, token, video_active, stream } = view;
+        let users = members
+            .into_iter()
+            .map(|(member, token)| SessionUser {
+                id: member.person.id,
+                name: member.person.name().to_owned(),
+                token,
+            })
+            .collect();
+        Self {
+            id: session.id,
+            token,
+            pin: session.pin,
+            video_active,
+            updated_at: session.updated_at,
+            users,
+            stream,
+        }
+    }
+}
 
 #[derive(Deserialize)]
 struct OfSession {
@@ -79,12 +123,12 @@ async fn create(ask: Ask<'_>) -> Result<Value> {
         Some(thread) => sessions.open_in_thread(ask.caller, thread, &users, &ask.once).await?,
         None => sessions.create(ask.caller, &users, force_new, &ask.once).await?,
     };
-    to_value(sessions.get(ask.caller, id).await?)
+    to_value(SessionObject::from(sessions.get(ask.caller, id).await?))
 }
 
 async fn get(ask: Ask<'_>) -> Result<Value> {
     let id = session(&ask)?;
-    to_value(ask.gateway.services.sessions.get(ask.caller, id).await?)
+    to_value(SessionObject::from(ask.gateway.services.sessions.get(ask.caller, id).await?))
 }
 
 async fn list(ask: Ask<'_>) -> Result<Value> {
@@ -99,6 +143,7 @@ async fn list(ask: Ask<'_>) -> Result<Value> {
         return Err(Error::new(Code::InvalidLimit, "`limit` must be 1 to 100, `offset` at least 0"));
     }
     let (entries, total) = ask.gateway.services.sessions.list(ask.caller, limit, offset).await?;
+    let entries: Vec<_> = entries.into_iter().map(SessionObject::from).collect();
     Ok(json!({ "entries": to_value(entries)?, "total_entries": total }))
 }
 

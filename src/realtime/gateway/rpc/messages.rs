@@ -16,8 +16,13 @@ use crate::{
         permission::Permissions,
     },
     realtime::gateway::{Channel, conversation_of},
-    service::messages::{DEFAULT_PAGE, Direction, Draft, LARGEST_PAGE},
+    service::messages::{Direction, Draft},
 };
+
+/// Page size of histories where the client leaves it to us.
+const DEFAULT_PAGE: i64 = 50;
+/// Largest page of a history.
+const LARGEST_PAGE: i64 = 200;
 
 pub(super) const ACTIONS: &[Row] = &[
     ("message.send", Permissions::USE_WORKBOXES, |ask| Box::pin(send(ask))),
@@ -188,5 +193,5 @@ async fn mark(ask: Ask<'_>, read: bool) -> Result<Value> {
     }
     let (id, _) = place(&ask)?;
     let UpTo { message_id } = parse(ask.data)?;
-    to_value(ask.gateway.services.messages.mark(ask.caller, id, message_id, read).await?)
+    to_value(ask.gateway.services.messages.mark(ask.caller, id, message_id, read, &ask.once).await?)
 }

@@ -17,6 +17,7 @@ use crate::{
         caller::Caller,
         codes::Code,
         error::{Error, Result},
+        ids::PersonId,
         once::{Once, Scope},
         permission::Permissions,
     },
@@ -24,7 +25,8 @@ use crate::{
         disconnect::error,
         port::{ConnectionId, Identity, Refusal},
     },
-    store::idempotency,
+    service::people::Device,
+    store::{idempotency, people},
 };
 
 /// What an action gets.
@@ -113,19 +115,42 @@ fn time(ask: &Ask<'_>) -> Value {
     json!({ "server_time": ask.gateway.clock.now(), "client": ask.connection.client })
 }
 
+/// Whether people of the caller's organisation can be reached, with their status.
 async fn presence(ask: Ask<'_>) -> Result<Value> {
     #[derive(Deserialize)]
     struct Of {
-        users: Vec<crate::domain::ids::PersonId>,
+        users: Vec<PersonId>,
     }
     let Of { users } = parse(ask.data)?;
-    let known = ask.gateway.services.people.presence(ask.caller, &users).await?;
-    Ok(json!({ "users": to_value(known)? }))
+    if users.len() > PRESENCE_LIMIT {
+        return Err(Error::invalid(format!("`users`: at most {PRESENCE_LIMIT} at once")));
+    }
+    let gateway = ask.gateway;
+    let people = people::many(&gateway.db, ask.caller.organization, users).await?;
+    let reachable = gateway.services.reachability.among(people.iter().map(|person| person.login_id)).await?;
+    let users: Vec<Value> = people
+        .iter()
+        .map(|person| {
+            let reachable = reachable.contains(&person.login_id);
+            json!({ "user_id": person.id, "reachable": reachable, "status": person.status })
+        })
+        .collect();
+    Ok(json!({ "users": users }))
 }
 
+/// People of one `presence.get`.
+const PRESENCE_LIMIT: usize = 100;
+
 async fn register_device(ask: Ask<'_>) -> Result<Value> {
-    let device = parse(ask.data)?;
-    ask.gateway.services.people.register_device(ask.caller, device).await?;
+    #[derive(Deserialize)]
+    struct Registration {
+        device_id: String,
+        platform: String,
+        push_id: String,
+    }
+    let Registration { device_id, platform, push_id } = parse(ask.data)?;
+    let device = Device { device_id, platform, push_id };
+    ask.gateway.services.people.register_device(ask.caller, &device, &ask.once).await?;
     Ok(json!({}))
 }
 
