@@ -11,18 +11,25 @@ mod call_history;
 mod call_views;
 mod calls;
 mod colleagues;
+mod custom_fields;
 mod devices;
 mod enterprise_calls;
 mod enterprise_users;
+mod enterprise_workboxes;
 mod enterprises;
 pub mod error;
+mod guests;
 mod impersonation;
+mod messages;
 mod partner_keys;
+mod receipts;
 mod rings;
 mod search;
 mod sessions;
 mod success;
 mod types;
+mod workbox;
+mod workboxes;
 
 use crate::http::{
     Family,
@@ -43,15 +50,22 @@ pub static FAMILY: Family = Family {
         call_attachments::OPS,
         calls::OPS,
         colleagues::OPS,
+        custom_fields::OPS,
         devices::OPS,
         enterprise_calls::OPS,
         enterprise_users::OPS,
+        enterprise_workboxes::OPS,
         enterprises::OPS,
+        guests::OPS,
         impersonation::OPS,
+        messages::OPS,
         partner_keys::OPS,
+        receipts::OPS,
         rings::OPS,
         search::OPS,
         sessions::OPS,
+        workbox::OPS,
+        workboxes::OPS,
         super::files::OPS,
     ],
     contract: &[

@@ -21,7 +21,7 @@ pub use self::{
     fields::{FieldDraft, FieldInput},
     guests::{Invitation, Invited},
     procedures::{NewProcedure, ProcedureMove},
-    view::WorkboxView,
+    view::{FieldView, WorkboxView},
 };
 use self::view::Parts;
 use super::{
@@ -276,6 +276,12 @@ impl Workboxes {
             owner_id: workbox.created_by.as_ref().map(|person| person.id),
             workbox,
         })
+    }
+
+    /// The thread of the organisation that a call belongs to.
+    pub async fn any_of_call(&self, caller: &Caller, call: &str) -> Result<WorkboxView> {
+        let id = views::of_call(&self.tools.db, caller.organization, call).await?;
+        self.get_any(caller, id.ok_or_else(|| Error::not_found("workbox"))?).await
     }
 
     /// The views of `rows`: eight statements, however many rows.
