@@ -31,8 +31,10 @@ use switchboard::{
         server::{self, Hooks, Running},
     },
     operations,
-    service::Services,
 };
+use tempfile::TempDir;
+
+use crate::harness::{db::TestDb, services::services};
 
 #[derive(Debug, Deserialize)]
 pub struct NewRoom {
@@ -258,6 +260,8 @@ pub struct Server {
     pub address: SocketAddr,
     pub metrics: Metrics,
     pub handle: actix_server::ServerHandle,
+    #[expect(dead_code, reason = "goes when dropped")]
+    home: (TestDb, TempDir),
 }
 
 /// Starts one; `over` is TOML over the defaults, `problems` what `/readyz` complains about.
@@ -266,9 +270,10 @@ pub async fn start(over: &str, problems: &[&str]) -> Server {
     config.listen = "127.0.0.1:0".parse().unwrap();
     config.workers = 1;
     let metrics = Metrics::new();
+    let (services, home) = services().await;
     let dispatcher = Dispatcher::new(Parts {
         families: vec![&FAMILY],
-        services: Arc::new(Services::default()),
+        services,
         authenticate: Arc::new(Tokens),
         outcomes: Arc::new(Memory),
         ready: Arc::new(Always(problems.iter().map(|&p| p.into()).collect())),
@@ -295,5 +300,5 @@ pub async fn start(over: &str, problems: &[&str]) -> Server {
     let running: Running = server::start(dispatcher, hooks, &config, Duration::from_secs(2)).unwrap();
     let (address, handle) = (running.address, running.handle());
     tokio::spawn(running.stopped());
-    Server { address, metrics, handle }
+    Server { address, metrics, handle, home }
 }
