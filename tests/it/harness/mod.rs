@@ -3,3 +3,4 @@
 pub mod db;
 pub mod nats;
 pub mod schema;
+pub mod services;
