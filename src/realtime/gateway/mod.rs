@@ -1,5 +1,6 @@
 //! What the socket asks of the rest of the server: [`Backend`] over the services.
 
+mod calls;
 mod channels;
 mod ephemeral;
 mod rpc;
@@ -8,7 +9,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::Value;
 
 pub use channels::Channel;
 
@@ -33,7 +33,10 @@ use crate::{
         ids::{ConversationId, Offset, OrgId, PersonId},
     },
     journal,
-    service::Services,
+    service::{
+        Services,
+        calls::{ActiveCall, Incoming},
+    },
     store::Db,
 };
 
@@ -69,8 +72,8 @@ struct Welcome<'a> {
     server_time: Timestamp,
     limits: Limits,
     features: &'static [&'static str],
-    rings: Value,
-    active_call: Value,
+    rings: Vec<Incoming>,
+    active_call: Option<ActiveCall>,
 }
 
 #[derive(Serialize)]
@@ -95,8 +98,11 @@ impl Gateway {
 
     async fn welcome(&self, caller: &Caller) -> Result<Bytes, Error> {
         let (rings, active_call) = match caller.login {
-            Some(login) => self.services.calls.pending(login).await?,
-            None => (Value::Array(Vec::new()), Value::Null),
+            Some(login) => {
+                let calls = &self.services.calls;
+                (calls.incoming(login).await?, calls.active(login).await?)
+            }
+            None => (Vec::new(), None),
         };
         let welcome = Welcome {
             user: caller.person.map(|id| WelcomeUser {

@@ -7,7 +7,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Channel, Gateway, conversation_of};
+use super::{Channel, Gateway, calls, conversation_of};
 use crate::{
     base::clock::Timestamp,
     domain::{
@@ -25,11 +25,11 @@ use crate::{
 };
 
 /// What an action gets.
-struct Ask<'a> {
-    gateway: &'a Gateway,
-    caller: &'a Caller,
-    connection: ConnectionId,
-    data: &'a [u8],
+pub(super) struct Ask<'a> {
+    pub gateway: &'a Gateway,
+    pub caller: &'a Caller,
+    pub connection: ConnectionId,
+    pub data: &'a [u8],
 }
 
 type Action = for<'a> fn(Ask<'a>) -> BoxFuture<'a, Result<Value>>;
@@ -43,6 +43,22 @@ const ACTIONS: &[(&str, Permissions, Action)] = &[
     ("message.get", Permissions::USE_WORKBOXES, |ask| Box::pin(get(ask))),
     ("receipt.received", Permissions::USE_WORKBOXES, |ask| Box::pin(mark(ask, false))),
     ("receipt.read", Permissions::USE_WORKBOXES, |ask| Box::pin(mark(ask, true))),
+    ("session.create", Permissions::CALL, |ask| Box::pin(calls::create_session(ask))),
+    ("session.get", Permissions::CALL, |ask| Box::pin(calls::get_session(ask))),
+    ("session.list", Permissions::CALL, |ask| Box::pin(calls::list_sessions(ask))),
+    ("ring.start", Permissions::CALL, |ask| Box::pin(calls::start_ring(ask))),
+    ("ring.accept", Permissions::CALL, |ask| Box::pin(calls::accept_ring(ask))),
+    ("ring.decline", Permissions::CALL, |ask| Box::pin(calls::decline_ring(ask))),
+    ("ring.cancel", Permissions::CALL, |ask| Box::pin(calls::cancel_ring(ask))),
+    ("call.join", Permissions::CALL, |ask| Box::pin(calls::join_call(ask))),
+    ("call.leave", Permissions::CALL, |ask| Box::pin(calls::leave_call(ask))),
+    ("call.end", Permissions::CALL, |ask| Box::pin(calls::end_call(ask))),
+    ("call.remove_participant", Permissions::CALL, |ask| Box::pin(calls::remove_participant(ask))),
+    ("call.transfer_owner", Permissions::CALL, |ask| Box::pin(calls::transfer_owner(ask))),
+    ("call.update", Permissions::CALL, |ask| Box::pin(calls::update_call(ask))),
+    ("call.signal", Permissions::CALL, |ask| Box::pin(calls::signal(ask))),
+    ("call.recording.start", Permissions::CALL, |ask| Box::pin(calls::record(ask, true))),
+    ("call.recording.stop", Permissions::CALL, |ask| Box::pin(calls::record(ask, false))),
     ("server.time", Permissions::NONE, |ask| Box::pin(async move { Ok(time(&ask)) })),
 ];
 
@@ -90,7 +106,7 @@ impl Gateway {
     }
 }
 
-fn parse<T: DeserializeOwned>(data: &[u8]) -> Result<T> {
+pub(super) fn parse<T: DeserializeOwned>(data: &[u8]) -> Result<T> {
     let data = if data.is_empty() { b"{}" } else { data };
     serde_json::from_slice(data).map_err(wrong)
 }
@@ -162,7 +178,7 @@ fn place(ask: &Ask<'_>) -> Result<(ConversationId, bool)> {
     Ok((id, internal))
 }
 
-fn to_value<T: serde::Serialize>(value: T) -> Result<Value> {
+pub(super) fn to_value<T: serde::Serialize>(value: T) -> Result<Value> {
     serde_json::to_value(value).map_err(Error::unavailable)
 }
 
