@@ -6,9 +6,12 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::{
+    attendance::{Attendance, Place, Release},
     ice::{self, GssInfo, IceServer},
     tools::actor_of,
     reachability::Reachability,
@@ -18,6 +21,7 @@ use crate::{
     base::{
         clock::{Clock, Timestamp},
         random::Random,
+        tasks::Tasks,
     },
     config,
     domain::{
@@ -130,7 +134,7 @@ pub struct Media {
     pub kind: &'static str,
 }
 
-/// A ring that rings for the caller now: `data.rings[]` of the connect reply.
+/// A ring that rings for somebody now: `data.rings[]` of the connect reply.
 #[derive(Debug, Serialize)]
 pub struct Incoming {
     /// The request's id.
@@ -141,7 +145,7 @@ pub struct Incoming {
     pub workbox_id: Option<ConversationId>,
     /// Who rings.
     pub from: PersonView,
-    /// Which face of the caller is rung.
+    /// Which face is rung.
     pub to: PersonView,
     /// With video.
     pub video: bool,
@@ -158,7 +162,7 @@ pub struct PersonView {
     pub name: String,
 }
 
-/// The call that the caller is in: `data.active_call` of the connect reply.
+/// The call that somebody is in: `data.active_call` of the connect reply.
 #[derive(Debug, Serialize)]
 pub struct ActiveCall {
     /// The call.
@@ -187,6 +191,10 @@ pub struct Parts {
     pub public_url: String,
     /// How long an idempotency key counts.
     pub keep: Duration,
+    /// Which connections hold a place.
+    pub attendance: Attendance,
+    /// Where renewals run.
+    pub tasks: Tasks,
 }
 
 /// Rings and calls. Cheap to clone.
@@ -403,9 +411,54 @@ impl Calls {
         if both { Ok(session) } else { Err(not_running()) }
     }
 
-    /// A frame of a connection that attends the session arrived: renews the person's lease. False when the person is
-    /// neither in the call nor ringing, so that the connection need not report frames any more.
-    pub async fn renew(&self, session: SessionId, person: PersonId) -> Result<bool> {
+    /// A connection of that human being has begun: the person can be rung.
+    pub fn connected(&self, login: PersonId, client: Uuid) {
+        self.0.attendance.connected(login, client);
+    }
+
+    /// A connection has ended.
+    pub fn disconnected(&self, login: PersonId, client: Uuid) {
+        self.0.attendance.disconnected(login, client);
+    }
+
+    /// The connection holds the person's place in the session from now on: what is heard from it renews the lease.
+    /// `release` is called once it holds none.
+    pub fn attend(&self, client: Uuid, session: SessionId, person: PersonId, release: Release) {
+        self.0.attendance.hold(client, (session, person), release, self.0.clock.now());
+    }
+
+    /// Something was heard from these connections: renews the leases of the places that they hold. Does not wait; places
+    /// that do not exist any more are given up.
+    pub fn renew(&self, clients: impl IntoIterator<Item = Uuid>) {
+        let now = self.0.clock.now();
+        let places: Vec<(Uuid, Place)> = clients
+            .into_iter()
+            .flat_map(|client| {
+                self.0.attendance.heard(client, now).into_iter().map(move |place| (client, place))
+            })
+            .collect();
+        if places.is_empty() {
+            return;
+        }
+        let this = self.clone();
+        self.0.tasks.spawn("renew-leases", async move {
+            let renewals = places.into_iter().map(|(client, (session, person))| {
+                let this = &this;
+                async move {
+                    match this.renew_lease(session, person).await {
+                        Ok(true) => {}
+                        // Cannot tell now: the next frame tries again.
+                        Err(error) if error.is_temporary() => {}
+                        Ok(false) | Err(_) => this.0.attendance.give_up(client, (session, person)),
+                    }
+                }
+            });
+            join_all(renewals).await;
+        });
+    }
+
+    /// Renews the leases of a person in a session: false when the person is neither in the call nor ringing.
+    pub async fn renew_lease(&self, session: SessionId, person: PersonId) -> Result<bool> {
         self.0.live.renew(session, person).await
     }
 
@@ -420,9 +473,8 @@ impl Calls {
         self.auth(&Caller { person: Some(face), ..caller.clone() }, session).await
     }
 
-    /// What rings for the caller, by any face.
-    pub async fn incoming(&self, caller: &Caller) -> Result<Vec<Incoming>> {
-        let Some(login) = caller.login else { return Ok(Vec::new()) };
+    /// What rings for a human being, by any face.
+    pub async fn incoming(&self, login: PersonId) -> Result<Vec<Incoming>> {
         let rings = calls::open_rings_to(&self.0.db, login).await?;
         if rings.is_empty() {
             return Ok(Vec::new());
@@ -449,9 +501,8 @@ impl Calls {
             .collect())
     }
 
-    /// The call that the caller is in, by any face.
-    pub async fn active(&self, caller: &Caller) -> Result<Option<ActiveCall>> {
-        let Some(login) = caller.login else { return Ok(None) };
+    /// The call that a human being is in, by any face.
+    pub async fn active(&self, login: PersonId) -> Result<Option<ActiveCall>> {
         let Some(call_id) = calls::present_call(&self.0.db, login).await? else { return Ok(None) };
         let session = calls::session_of(&self.0.db, &call_id).await?;
         Ok(session.map(|session_id| ActiveCall { call_id, session_id }))

@@ -1,21 +1,17 @@
 //! Sessions: open, read, list; the session of a help thread.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::{
-    base::clock::Timestamp,
     domain::{
         codes::Code,
         error::{Error, Result},
-        ids::{ConversationId, OrgId, PersonId, SessionId},
+        ids::{ConversationId, PersonId, SessionId},
         query::{Numbered, Page},
     },
     http::{Body, Cx, Json, Query, Seg, flexible},
     operations,
-    service::{
-        sessions::{SessionView, StreamPosition},
-        views::Avatar,
-    },
+    service::session_views::{SessionV1, SessionV1R1},
 };
 
 operations! {
@@ -58,96 +54,6 @@ struct NewSession {
 struct Owners {
     #[serde(default, deserialize_with = "flexible::numbers")]
     participant_ids: Vec<PersonId>,
-}
-
-/// `sessionV1`.
-#[derive(Debug, Serialize)]
-struct SessionV1 {
-    id: SessionId,
-    pin: String,
-    token: String,
-    updated_at: Timestamp,
-    users: Vec<UserV1>,
-    video_active: bool,
-    workbox_id: Option<ConversationId>,
-    stream: StreamPosition,
-}
-
-#[derive(Debug, Serialize)]
-struct UserV1 {
-    id: PersonId,
-    name: String,
-    username: Option<String>,
-    status: i64,
-    avatar: Avatar,
-    token: Option<String>,
-}
-
-impl From<SessionView> for SessionV1 {
-    fn from(view: SessionView) -> Self {
-        let users = view.members.into_iter().map(|(member, token)| UserV1 {
-            id: member.person.id,
-            name: member.person.name().to_owned(),
-            username: member.person.username.clone(),
-            status: member.person.status,
-            avatar: Avatar::default(),
-            token,
-        });
-        Self {
-            users: users.collect(),
-            id: view.session.id,
-            pin: view.session.pin,
-            token: view.token,
-            updated_at: view.session.updated_at,
-            video_active: view.video_active,
-            workbox_id: view.session.conversation_id,
-            stream: view.stream,
-        }
-    }
-}
-
-/// `sessionV1R1`.
-#[derive(Debug, Serialize)]
-struct SessionV1R1 {
-    id: SessionId,
-    pin: String,
-    token: String,
-    updated_at: Timestamp,
-    users: Vec<UserV1R1>,
-    video_active: bool,
-    workbox_id: Option<ConversationId>,
-    stream: StreamPosition,
-}
-
-#[derive(Debug, Serialize)]
-struct UserV1R1 {
-    id: String,
-    name: String,
-    username: Option<String>,
-    active: bool,
-    enterprise_id: OrgId,
-}
-
-impl From<SessionView> for SessionV1R1 {
-    fn from(view: SessionView) -> Self {
-        let users = view.members.into_iter().map(|(member, _)| UserV1R1 {
-            id: member.person.id.to_string(),
-            name: member.person.name().to_owned(),
-            username: member.person.username.clone(),
-            active: member.person.active && !member.person.removed,
-            enterprise_id: member.person.organization_id,
-        });
-        Self {
-            users: users.collect(),
-            id: view.session.id,
-            pin: view.session.pin,
-            token: view.token,
-            updated_at: view.session.updated_at,
-            video_active: view.video_active,
-            workbox_id: view.session.conversation_id,
-            stream: view.stream,
-        }
-    }
 }
 
 async fn list_sessions(cx: &Cx, Query(query): Query<ListSessions>) -> Result<Json<Numbered<SessionV1>>> {

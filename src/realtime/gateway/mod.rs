@@ -2,7 +2,6 @@
 
 mod channels;
 mod ephemeral;
-mod leases;
 mod rpc;
 
 use std::{sync::Arc, time::Duration};
@@ -13,7 +12,6 @@ use serde::Serialize;
 pub use channels::Channel;
 pub use rpc::methods;
 
-use self::leases::Leases;
 use super::{
     disconnect::{close, error},
     hub::Hub,
@@ -27,7 +25,6 @@ use crate::{
         clock::{Clock, Timestamp},
         random::Random,
         secret::Secret,
-        tasks::Tasks,
     },
     domain::{
         caller::Caller,
@@ -51,8 +48,6 @@ pub struct Gateway {
     clock: Clock,
     random: Random,
     hub: Hub,
-    tasks: Tasks,
-    leases: Leases,
     limits: Limits,
 }
 
@@ -68,8 +63,6 @@ pub struct Parts {
     pub random: Random,
     /// The connections.
     pub hub: Hub,
-    /// Background work.
-    pub tasks: Tasks,
     /// Bounds.
     pub limits: Limits,
 }
@@ -119,8 +112,8 @@ const FEATURES: &[&str] = &["workboxes", "receipts", "rings", "calls", "attachme
 impl Gateway {
     /// Wires it.
     pub fn new(parts: Parts) -> Self {
-        let Parts { db, services, clock, random, hub, tasks, limits } = parts;
-        Self { db, services, clock, random, hub, tasks, leases: Leases::default(), limits }
+        let Parts { db, services, clock, random, hub, limits } = parts;
+        Self { db, services, clock, random, hub, limits }
     }
 
     async fn welcome(&self, caller: &Caller) -> Result<Bytes, Error> {
@@ -154,6 +147,9 @@ impl Gateway {
             .map(crate::domain::event::user_channel)
             .collect();
         let expires_at = expiry(&caller);
+        if let Some(login) = caller.login {
+            self.services.calls.connected(login, hello.connection.client);
+        }
         Ok(ConnectGrant { identity: Identity::of(caller), data, channels, expires_at })
     }
 
@@ -248,11 +244,13 @@ impl Backend for Gateway {
     }
 
     fn alive(&self, connections: Vec<ConnectionId>) {
-        self.renew_leases(connections);
+        self.services.calls.renew(connections.into_iter().map(|connection| connection.client));
     }
 
-    fn disconnected(&self, connection: ConnectionId, _: Arc<Identity>) {
-        self.let_go(connection);
+    fn disconnected(&self, connection: ConnectionId, identity: Arc<Identity>) {
+        if let Some(login) = identity.caller.as_ref().and_then(|caller| caller.login) {
+            self.services.calls.disconnected(login, connection.client);
+        }
     }
 }
 

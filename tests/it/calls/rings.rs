@@ -19,7 +19,7 @@ on_both! {
         let (kind, incoming) = world.inbox(BEN).await.pop().unwrap();
         assert_eq!((kind.as_str(), &incoming["from"]["name"]), ("ring.incoming", &"Ann".into()));
         assert_eq!(incoming["request_id"], ring.to_string());
-        assert_eq!(world.calls.incoming(&ben).await.unwrap()[0].request_id, ring);
+        assert_eq!(world.calls.incoming(BEN).await.unwrap()[0].request_id, ring);
 
         let entered = world.calls.accept(&ben, ring, &Once::none()).await.unwrap();
         assert_eq!(entered.user_id, BEN);
@@ -33,7 +33,7 @@ on_both! {
         assert_eq!(joined.participants.len(), 2);
         assert_eq!(joined.ice_servers.len(), 2);
         assert!(world.sessions.get(&ann, session).await.unwrap().video_active);
-        assert_eq!(world.calls.active(&ben).await.unwrap().unwrap().call_id, entered.call_id);
+        assert_eq!(world.calls.active(BEN).await.unwrap().unwrap().call_id, entered.call_id);
 
         world.calls.end(&ben, &entered.call_id).await.unwrap();
         assert_eq!(
@@ -43,7 +43,7 @@ on_both! {
                 "participant.joined", "participant.left", "participant.left", "call.ended"
             ]
         );
-        assert!(world.calls.active(&ben).await.unwrap().is_none());
+        assert!(world.calls.active(BEN).await.unwrap().is_none());
         let error = world.calls.leave(&ann, &entered.call_id).await.unwrap_err();
         assert_eq!(error.code(), Code::CallNotActive);
     }
@@ -79,7 +79,7 @@ on_both! {
         world.connected.set(BEN, false);
         let (session, _) = world.call(ANN, super::world::ADA).await;
         let ann = world.user(ANN).await;
-        world.calls.end(&ann, &world.calls.active(&ann).await.unwrap().unwrap().call_id).await.unwrap();
+        world.calls.end(&ann, &world.calls.active(ANN).await.unwrap().unwrap().call_id).await.unwrap();
         world.connected.set(super::world::ADA, false);
         assert_eq!(world.ring(ANN, session, false).await[0].state, Reached::Unreachable);
         let inbox = world.inbox(BEN).await;
@@ -132,7 +132,7 @@ on_both! {
         // Ann's frames keep coming, Ben's do not.
         let frames = async {
             loop {
-                world.calls.renew(session, ANN).await.unwrap();
+                world.calls.renew_lease(session, ANN).await.unwrap();
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
@@ -144,7 +144,7 @@ on_both! {
         }
         let ended = world.told(session, "call.ended").await;
         assert_eq!((&ended["reason"], &ended["call_id"]), (&"empty".into(), &call.to_string().into()));
-        assert!(!world.calls.renew(session, ANN).await.unwrap());
+        assert!(!world.calls.renew_lease(session, ANN).await.unwrap());
     }
 
     async fn people_are_invited_into_a_running_call(db: TestDb) {

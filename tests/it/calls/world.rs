@@ -24,6 +24,7 @@ use switchboard::{
         call_session::{SessionLoader, Sessions as LiveSessions},
     },
     service::{
+        attendance::Attendance,
         call_records::{self, CallRecords},
         calls::{self, Calls, Reached, Rung},
         reachability::{Connections, Reachability},
@@ -119,7 +120,7 @@ impl World {
         let options = RegistryOptions { mailbox: 100, idle: Duration::from_secs(60) };
         let loader = SessionLoader::new(db.clone(), clock.clone(), TIMING);
         let live = LiveSessions::new(loader, options, ground);
-        let ids = Ids::open(db.clone(), tasks).await.unwrap();
+        let ids = Ids::open(db.clone(), tasks.clone()).await.unwrap();
         let sealer = Sealer::new(&[7; 32]);
         let keys =
             SigningKeys::open(db.clone(), ids.clone(), clock.clone(), random.clone(), sealer).await.unwrap();
@@ -150,6 +151,8 @@ impl World {
             config: config.calls,
             public_url: "https://calls.test".to_owned(),
             keep: DAY,
+            attendance: Attendance::default(),
+            tasks,
         });
         let records = CallRecords::new(call_records::Parts {
             db: db.clone(),

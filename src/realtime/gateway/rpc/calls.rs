@@ -1,91 +1,62 @@
 //! `session.*`, `ring.*` and `call.*`.
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
 
 use super::{Ask, Row, parse, to_value};
 use crate::{
-    base::clock::Timestamp,
     domain::{
-        codes::Code,
         error::{Error, Result},
-        event::session_channel,
+        event::{encode_body, session_channel},
         ids::{CallId, ConversationId, PersonId, RingId, SessionId},
         machine::ring::DeclineReason,
         permission::Permissions,
     },
     realtime::hub::Audience,
-    service::sessions::{SessionView, StreamPosition},
+    service::{calls::Reached, session_views::SessionV1, tools::actor_of},
+    store::call_records::References,
 };
 
 pub(super) const ACTIONS: &[Row] = &[
-    ("session.create", Permissions::CALL, |ask| Box::pin(create(ask))),
-    ("session.get", Permissions::CALL, |ask| Box::pin(get(ask))),
-    ("session.list", Permissions::CALL, |ask| Box::pin(list(ask))),
-    ("ring.start", Permissions::CALL, |ask| Box::pin(ring(ask))),
-    ("ring.accept", Permissions::CALL, |ask| Box::pin(accept(ask))),
-    ("ring.decline", Permissions::CALL, |ask| Box::pin(decline(ask))),
-    ("ring.cancel", Permissions::CALL, |ask| Box::pin(cancel(ask))),
-    ("call.join", Permissions::CALL, |ask| Box::pin(join(ask))),
-    ("call.leave", Permissions::CALL, |ask| Box::pin(leave(ask))),
-    ("call.end", Permissions::CALL, |ask| Box::pin(end(ask))),
+    ("session.create", Permissions::CALL, |ask| Box::pin(create_session(ask))),
+    ("session.get", Permissions::CALL, |ask| Box::pin(get_session(ask))),
+    ("session.list", Permissions::CALL, |ask| Box::pin(list_sessions(ask))),
+    ("ring.start", Permissions::CALL, |ask| Box::pin(start_ring(ask))),
+    ("ring.accept", Permissions::CALL, |ask| Box::pin(accept_ring(ask))),
+    ("ring.decline", Permissions::CALL, |ask| Box::pin(decline_ring(ask))),
+    ("ring.cancel", Permissions::CALL, |ask| Box::pin(cancel_ring(ask))),
+    ("call.join", Permissions::CALL, |ask| Box::pin(join_call(ask))),
+    ("call.leave", Permissions::CALL, |ask| Box::pin(leave_call(ask))),
+    ("call.end", Permissions::CALL, |ask| Box::pin(end_call(ask))),
     ("call.remove_participant", Permissions::CALL, |ask| Box::pin(remove_participant(ask))),
     ("call.transfer_owner", Permissions::CALL, |ask| Box::pin(transfer_owner(ask))),
+    ("call.update", Permissions::CALL, |ask| Box::pin(update_call(ask))),
+    ("call.signal", Permissions::CALL, |ask| Box::pin(signal(ask))),
     ("call.recording.start", Permissions::CALL, |ask| Box::pin(record(ask, true))),
     ("call.recording.stop", Permissions::CALL, |ask| Box::pin(record(ask, false))),
-    ("call.signal", Permissions::CALL, |ask| Box::pin(signal(ask))),
 ];
 
-/// A session as REST shows it, for the caller.
-#[derive(Serialize)]
-struct SessionObject {
-    id: SessionId,
-    token: String,
-    pin: String,
-    video_active: bool,
-    updated_at: Timestamp,
-    users: Vec<SessionUser>,
-    stream: StreamPosition,
-}
-
-#[derive(Serialize)]
-struct SessionUser {
-    id: PersonId,
-    name: String,
-    token: Option<String>,
-}
-
-impl From<SessionView> for SessionObject {
-    fn from(view: SessionView) -> Self {
-        let SessionView { session, members, token, video_active, stream } = view;
-        let users = members
-            .into_iter()
-            .map(|(member, token)| SessionUser {
-                id: member.person.id,
-                name: member.person.name().to_owned(),
-                token,
-            })
-            .collect();
-        Self {
-            id: session.id,
-            token,
-            pin: session.pin,
-            video_active,
-            updated_at: session.updated_at,
-            users,
-            stream,
-        }
-    }
-}
+/// Sessions that `session.list` gives at most.
+const LIST_LIMIT: i64 = 100;
+/// Bytes of a signal: session descriptions are a few kilobytes.
+const SIGNAL_LIMIT: usize = 64 * 1024;
 
 #[derive(Deserialize)]
-struct OfSession {
+struct InSession {
     session_id: SessionId,
 }
 
 #[derive(Deserialize)]
-struct OfCall {
+struct InCall {
     call_id: CallId,
+}
+
+#[derive(Deserialize)]
+struct OfPerson {
+    call_id: CallId,
+    user_id: PersonId,
 }
 
 #[derive(Deserialize)]
@@ -93,19 +64,27 @@ struct OfRing {
     request_id: RingId,
 }
 
-/// A session token speaks of one session only.
+/// The session that is meant: named, or the one of a session token.
 fn session(ask: &Ask<'_>) -> Result<SessionId> {
-    match (parse::<Option<OfSession>>(ask.data), ask.caller.session) {
-        (Ok(Some(OfSession { session_id })), Some(only)) if session_id != only => {
-            Err(Error::not_found("session"))
-        }
-        (Ok(Some(OfSession { session_id })), _) | (_, Some(session_id)) => Ok(session_id),
-        (Err(error), None) => Err(error),
-        (Ok(None), None) => Err(Error::invalid("`session_id` is missing")),
+    match ask.caller.session {
+        Some(own) => Ok(own),
+        None => Ok(parse::<InSession>(ask.data)?.session_id),
     }
 }
 
-async fn create(ask: Ask<'_>) -> Result<Value> {
+/// From now on what is heard from this connection keeps the person's place.
+fn attend(ask: &Ask<'_>, session: SessionId, person: PersonId) {
+    let (hub, connection) = (ask.gateway.hub.clone(), ask.connection);
+    hub.hold_lease(connection, true);
+    let release = Arc::new(move || hub.hold_lease(connection, false));
+    ask.gateway.services.calls.attend(connection.client, session, person, release);
+}
+
+async fn shown(ask: &Ask<'_>, session: SessionId) -> Result<Value> {
+    to_value(SessionV1::from(ask.gateway.services.sessions.get(ask.caller, session).await?))
+}
+
+async fn create_session(ask: Ask<'_>) -> Result<Value> {
     #[derive(Deserialize)]
     struct New {
         #[serde(default)]
@@ -123,127 +102,108 @@ async fn create(ask: Ask<'_>) -> Result<Value> {
         Some(thread) => sessions.open_in_thread(ask.caller, thread, &users, &ask.once).await?,
         None => sessions.create(ask.caller, &users, force_new, &ask.once).await?,
     };
-    to_value(SessionObject::from(sessions.get(ask.caller, id).await?))
+    shown(&ask, id).await
 }
 
-async fn get(ask: Ask<'_>) -> Result<Value> {
+async fn get_session(ask: Ask<'_>) -> Result<Value> {
     let id = session(&ask)?;
-    to_value(SessionObject::from(ask.gateway.services.sessions.get(ask.caller, id).await?))
+    shown(&ask, id).await
 }
 
-async fn list(ask: Ask<'_>) -> Result<Value> {
-    #[derive(Deserialize)]
-    struct Page {
-        limit: Option<i64>,
-        offset: Option<i64>,
-    }
-    let Page { limit, offset } = parse(ask.data)?;
-    let (limit, offset) = (limit.unwrap_or(20), offset.unwrap_or(0));
-    if !(1..=100).contains(&limit) || offset < 0 {
-        return Err(Error::new(Code::InvalidLimit, "`limit` must be 1 to 100, `offset` at least 0"));
-    }
-    let (entries, total) = ask.gateway.services.sessions.list(ask.caller, limit, offset).await?;
-    let entries: Vec<_> = entries.into_iter().map(SessionObject::from).collect();
-    Ok(json!({ "entries": to_value(entries)?, "total_entries": total }))
+async fn list_sessions(ask: Ask<'_>) -> Result<Value> {
+    let (views, total) = ask.gateway.services.sessions.list(ask.caller, LIST_LIMIT, 0).await?;
+    let views: Vec<SessionV1> = views.into_iter().map(SessionV1::from).collect();
+    Ok(json!({ "sessions": to_value(views)?, "total": total }))
 }
 
-async fn ring(ask: Ask<'_>) -> Result<Value> {
+async fn start_ring(ask: Ask<'_>) -> Result<Value> {
     #[derive(Deserialize)]
-    struct Wish {
+    struct Ring {
         users: Option<Vec<PersonId>>,
-        #[serde(default = "with_video")]
-        video: bool,
+        video: Option<bool>,
     }
-    let id = session(&ask)?;
-    let Wish { users, video } = parse(ask.data)?;
-    let calls = &ask.gateway.services.calls;
+    let (id, Ring { users, video }) = (session(&ask)?, parse(ask.data)?);
+    let (calls, video) = (&ask.gateway.services.calls, video.unwrap_or(true));
     let requests = calls.ring(ask.caller, id, users.as_deref(), true, video, &ask.once).await?;
-    ask.gateway.hold(ask.connection, ask.caller, id);
+    attend(&ask, id, ask.caller.person()?);
+    let ringing = requests.iter().filter(|request| request.state == Reached::Ringing);
+    let request_ids: Vec<RingId> = ringing.map(|request| request.request_id).collect();
     let gss_info = calls.auth(ask.caller, id).await?;
-    let ids: Vec<RingId> = requests.iter().map(|rung| rung.request_id).collect();
     Ok(json!({
-        "request_ids": to_value(ids)?,
+        "request_ids": request_ids,
         "requests": to_value(requests)?,
         "session_auth": { "gss_info": to_value(gss_info)? },
     }))
 }
 
-fn with_video() -> bool {
-    true
-}
-
-async fn accept(ask: Ask<'_>) -> Result<Value> {
+async fn accept_ring(ask: Ask<'_>) -> Result<Value> {
     let OfRing { request_id } = parse(ask.data)?;
     let calls = &ask.gateway.services.calls;
     let entered = calls.accept(ask.caller, request_id, &ask.once).await?;
-    ask.gateway.hold_as(ask.connection, entered.user_id, entered.session_id);
-    let gss_info = calls.auth_as(ask.caller, entered.session_id, entered.user_id).await?;
+    attend(&ask, entered.session_id, entered.user_id);
+    let gss_info = to_value(calls.auth_as(ask.caller, entered.session_id, entered.user_id).await?)?;
     Ok(json!({
+        "gss_info": gss_info,
+        "session_auth": { "gss_info": gss_info },
         "call_id": entered.call_id,
         "session_id": entered.session_id,
-        "session_auth": { "gss_info": to_value(gss_info)? },
     }))
 }
 
-async fn decline(ask: Ask<'_>) -> Result<Value> {
+async fn decline_ring(ask: Ask<'_>) -> Result<Value> {
     #[derive(Deserialize)]
-    struct Answer {
+    struct Decline {
         request_id: RingId,
         #[serde(default)]
         reason: i64,
         message: Option<String>,
     }
-    let Answer { request_id, reason, message } = parse(ask.data)?;
-    let reason = DeclineReason::by_number(reason).ok_or_else(|| Error::invalid("`reason` must be 0 to 3"))?;
+    let Decline { request_id, reason, message } = parse(ask.data)?;
+    let reason = DeclineReason::by_number(reason)
+        .ok_or_else(|| Error::invalid("`reason` must be 0 declined, 1 busy, 2 not answered or 3 no expert"))?;
     ask.gateway.services.calls.decline(ask.caller, request_id, reason, message, &ask.once).await?;
     Ok(json!({}))
 }
 
-async fn cancel(ask: Ask<'_>) -> Result<Value> {
+async fn cancel_ring(ask: Ask<'_>) -> Result<Value> {
     let OfRing { request_id } = parse(ask.data)?;
     ask.gateway.services.calls.cancel(ask.caller, request_id, &ask.once).await?;
     Ok(json!({}))
 }
 
-async fn join(ask: Ask<'_>) -> Result<Value> {
+async fn join_call(ask: Ask<'_>) -> Result<Value> {
     let id = session(&ask)?;
-    let reply = ask.gateway.services.calls.join(ask.caller, id).await?;
-    ask.gateway.hold(ask.connection, ask.caller, id);
-    to_value(reply)
+    let joined = ask.gateway.services.calls.join(ask.caller, id).await?;
+    attend(&ask, id, ask.caller.person()?);
+    to_value(joined)
 }
 
-async fn leave(ask: Ask<'_>) -> Result<Value> {
-    let OfCall { call_id } = parse(ask.data)?;
+async fn leave_call(ask: Ask<'_>) -> Result<Value> {
+    let InCall { call_id } = parse(ask.data)?;
     ask.gateway.services.calls.leave(ask.caller, &call_id).await?;
     Ok(json!({}))
 }
 
-async fn end(ask: Ask<'_>) -> Result<Value> {
-    let OfCall { call_id } = parse(ask.data)?;
+async fn end_call(ask: Ask<'_>) -> Result<Value> {
+    let InCall { call_id } = parse(ask.data)?;
     ask.gateway.services.calls.end(ask.caller, &call_id).await?;
     Ok(json!({}))
 }
 
-#[derive(Deserialize)]
-struct Somebody {
-    call_id: CallId,
-    user_id: PersonId,
-}
-
 async fn remove_participant(ask: Ask<'_>) -> Result<Value> {
-    let Somebody { call_id, user_id } = parse(ask.data)?;
+    let OfPerson { call_id, user_id } = parse(ask.data)?;
     ask.gateway.services.calls.remove(ask.caller, &call_id, user_id).await?;
     Ok(json!({}))
 }
 
 async fn transfer_owner(ask: Ask<'_>) -> Result<Value> {
-    let Somebody { call_id, user_id } = parse(ask.data)?;
+    let OfPerson { call_id, user_id } = parse(ask.data)?;
     ask.gateway.services.calls.transfer_owner(ask.caller, &call_id, user_id).await?;
     Ok(json!({}))
 }
 
 async fn record(ask: Ask<'_>, on: bool) -> Result<Value> {
-    let OfCall { call_id } = parse(ask.data)?;
+    let InCall { call_id } = parse(ask.data)?;
     let calls = &ask.gateway.services.calls;
     if on {
         calls.start_recording(ask.caller, &call_id).await?;
@@ -253,17 +213,53 @@ async fn record(ask: Ask<'_>, on: bool) -> Result<Value> {
     Ok(json!({}))
 }
 
-/// Passes WebRTC signalling on to one participant's connections.
+async fn update_call(ask: Ask<'_>) -> Result<Value> {
+    #[derive(Deserialize)]
+    struct Change {
+        call_id: CallId,
+        alt1_id: Option<String>,
+        alt2_id: Option<String>,
+        alt3_id: Option<String>,
+        extra_info: Option<String>,
+        tags: Option<Vec<String>>,
+        rating: Option<i64>,
+        comment: Option<String>,
+    }
+    let change: Change = parse(ask.data)?;
+    let (records, caller, call) = (&ask.gateway.services.call_records, ask.caller, &change.call_id);
+    let Change { alt1_id, alt2_id, alt3_id, extra_info, .. } = change;
+    if alt1_id.is_some() || alt2_id.is_some() || alt3_id.is_some() || extra_info.is_some() {
+        records.set_references(caller, call, References { alt1_id, alt2_id, alt3_id, extra_info }).await?;
+    }
+    if let Some(tags) = change.tags {
+        records.set_tags(caller, call, tags, true, &ask.once).await?;
+    }
+    if let Some(rating) = change.rating {
+        records.rate(caller, call, rating, &ask.once).await?;
+    }
+    if let Some(comment) = change.comment {
+        records.comment(caller, call, &comment, &ask.once).await?;
+    }
+    Ok(json!({}))
+}
+
+/// Passes what peers need to find each other to the other one's connections; nothing is stored.
 async fn signal(ask: Ask<'_>) -> Result<Value> {
     #[derive(Deserialize)]
     struct Signal {
         call_id: CallId,
         to: PersonId,
-        payload: Value,
+        payload: Box<RawValue>,
     }
     let Signal { call_id, to, payload } = parse(ask.data)?;
-    let id = ask.gateway.services.calls.signal_route(ask.caller, &call_id, to).await?;
-    let data = json!({ "call_id": call_id, "from": ask.caller.person, "to": to, "payload": payload });
-    ask.gateway.tell_ephemeral(ask.caller, &session_channel(id), "signal", &data, Audience::Person(to));
+    if payload.get().len() > SIGNAL_LIMIT {
+        return Err(Error::invalid(format!("`payload` must be at most {SIGNAL_LIMIT} bytes")));
+    }
+    let gateway = ask.gateway;
+    let session = gateway.services.calls.signal_route(ask.caller, &call_id, to).await?;
+    let (now, actor) = (gateway.clock.now(), actor_of(ask.caller));
+    let data = json!({ "call_id": call_id, "from": ask.caller.person()?, "payload": payload });
+    let body = encode_body(gateway.random.uuid_v7(now), "signal", now, Some(&actor), true, &data);
+    gateway.hub.publish_ephemeral(&session_channel(session), body, Audience::Person(to));
     Ok(json!({}))
 }
