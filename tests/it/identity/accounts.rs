@@ -19,7 +19,7 @@ use switchboard::{
 };
 
 use super::{HOME, PASSWORD, World, code, secret};
-use crate::harness::db::{TestDb, on_both};
+use crate::harness::db::on_both;
 
 fn new_user(name: &str, email: &str) -> NewUser {
     NewUser { name: name.to_owned(), email: email.to_owned(), ..NewUser::default() }
@@ -55,7 +55,8 @@ on_both! {
     async fn addresses_are_unique_whatever_their_case(db: TestDb) {
         let world = World::new(db).await;
         let ada = world.ada().await;
-        let create = |email: &str| world.people.create(&ada, new_user("X", email), &Once::none());
+        let once = Once::none();
+        let create = |email: &str| world.people.create(&ada, new_user("X", email), &once);
         assert_eq!(code(create("BOB@acme.test").await), Code::EmailTaken);
         // Also when two arrive at once.
         let both = tokio::join!(create("twin@acme.test"), create("Twin@acme.test"));
@@ -74,7 +75,8 @@ on_both! {
     async fn bad_values_are_named(db: TestDb) {
         let world = World::new(db).await;
         let ada = world.ada().await;
-        let create = |new: NewUser| world.people.create(&ada, new, &Once::none());
+        let once = Once::none();
+        let create = |new: NewUser| world.people.create(&ada, new, &once);
         let base = || new_user("X", "x@example.org");
         assert_eq!(code(create(NewUser { phone: Some("12345".to_owned()), ..base() }).await), Code::InvalidNumber);
         assert_eq!(code(create(NewUser { role: Some("King".to_owned()), ..base() }).await), Code::ParametersInvalid);
@@ -117,8 +119,8 @@ on_both! {
         let scope = people::Scope { inactive: true, ..people::Scope::default() };
         let (rows, total) = people::list(&world.db.db, otto.organization, &scope, &list).await.unwrap();
         assert_eq!((rows.len(), total, rows[0].id), (1, 1, world.other.admin.id));
-        let found = people::find(&world.db.db, Some(otto.organization), &people::Scope { term: Some("bob".to_owned()), ..people::Scope::default() }, 10);
-        assert!(found.await.unwrap().is_empty());
+        let scope = people::Scope { term: Some("bob".to_owned()), ..people::Scope::default() };
+        assert!(people::find(&world.db.db, Some(otto.organization), &scope, 10).await.unwrap().is_empty());
     }
 
     async fn whoever_goes_is_out_at_once(db: TestDb) {
@@ -185,7 +187,8 @@ on_both! {
     async fn unavailability_ends_by_itself(db: TestDb) {
         let world = World::new(db).await;
         let bob = world.caller("bob@acme.test").await;
-        let away = |seconds| world.people.set_unavailable(&bob, seconds, Some("lunch"), &switchboard::domain::once::Once::default());
+        let once = Once::none();
+        let away = |seconds| world.people.set_unavailable(&bob, seconds, Some("lunch"), &once);
         for wrong in [-1, i64::MAX] {
             assert_eq!(code(away(Some(wrong)).await), Code::ParametersInvalid);
         }

@@ -1,7 +1,7 @@
 //! SECURITY 2, 7: API keys authorise nothing; partner keys sign for one organisation, within narrow bounds.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use rsa::{RsaPrivateKey, pkcs1v15::SigningKey, pkcs8::DecodePrivateKey as _, signature::{SignatureEncoding as _, Signer as _}};
+use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 use switchboard::{
     domain::{
@@ -15,14 +15,18 @@ use switchboard::{
 };
 
 use super::{World, code};
-use crate::harness::db::{TestDb, on_both};
+use crate::harness::db::on_both;
 
 fn sign(private: &str, header: &Value, claims: &Value) -> String {
-    let key = RsaPrivateKey::from_pkcs8_pem(private).unwrap();
+    signed(&EncodingKey::from_rsa_pem(private.as_bytes()).unwrap(), Algorithm::RS256, header, claims)
+}
+
+/// Whatever header and claims, signed.
+pub fn signed(key: &EncodingKey, algorithm: Algorithm, header: &Value, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let text = format!("{}.{}", part(header), part(claims));
-    let signature = SigningKey::<rsa::sha2::Sha256>::new(key).sign(text.as_bytes());
-    format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
+    let signature = jsonwebtoken::crypto::sign(text.as_bytes(), key, algorithm).unwrap();
+    format!("{text}.{signature}")
 }
 
 fn private(key: &PartnerKey) -> &str {
@@ -112,7 +116,8 @@ on_both! {
         more["pem"] = json!({"enterprise": -1});
         assert_eq!(world.enterprise(&sign(private(&key), &header, &more)).await.unwrap().permissions, Permissions::ADMINISTRATOR);
         // HS256 with the public key as the secret, the classic.
-        let confused = hs256(&claims, key.row.public_key.as_bytes());
+        let public = EncodingKey::from_secret(key.row.public_key.as_bytes());
+        let confused = signed(&public, Algorithm::HS256, &json!({"alg": "HS256", "typ": "JWT"}), &claims);
         assert_eq!(code(world.enterprise(&confused).await), Code::InvalidToken);
 
         // Chain: a token that acts as a person, which dies with the key.
@@ -164,15 +169,6 @@ on_both! {
         assert_eq!(code(world.keys.create_partner_key(&bob, "", &Once::none()).await), Code::Authorization);
         assert_eq!(code(world.keys.partner_keys(&bob).await), Code::Authorization);
     }
-}
-
-fn hs256(claims: &Value, key: &[u8]) -> String {
-    use hmac::{Hmac, KeyInit as _, Mac as _};
-    let head = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
-    let text = format!("{head}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
-    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key).unwrap();
-    mac.update(text.as_bytes());
-    format!("{text}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
 }
 
 /// RSA, 1024 bits.

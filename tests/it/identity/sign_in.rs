@@ -15,7 +15,7 @@ use switchboard::{
 };
 
 use super::{HOME, PASSWORD, World, code, secret};
-use crate::harness::db::{TestDb, on_both};
+use crate::harness::db::on_both;
 
 on_both! {
     async fn unknown_accounts_and_wrong_passwords_look_alike(db: TestDb) {
