@@ -33,7 +33,7 @@ statements! {
     FAILED = "update notice set state = 'failed', attempts = attempts + 1, last_error = $2 \
         where id = $1 and state = 'pending'";
     OF_ORGANIZATION = select!("where n.organization_id = $1 order by n.id desc limit $2");
-    NEWEST = select!("order by n.id desc limit $1");
+    NEWEST = select!("where n.id > $1 order by n.id desc limit $2");
 }
 
 /// A notice.
@@ -143,6 +143,6 @@ pub async fn failed(db: &Db, id: NoticeId, error: &str) -> Result<()> {
 pub async fn list(db: &Db, organization: Option<OrgId>, limit: i64) -> Result<Vec<NoticeRow>> {
     match organization {
         Some(id) => sql(OF_ORGANIZATION).bind(id).bind(limit).all(db).await,
-        None => sql(NEWEST).bind(limit).all(db).await,
+        None => sql(NEWEST).bind(NoticeId(0)).bind(limit).all(db).await,
     }
 }

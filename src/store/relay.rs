@@ -26,8 +26,8 @@ statements! {
         postgres: "select cast(cast(pg_snapshot_xmin(s) as text) as bigint) as floor, \
             cast(cast(pg_snapshot_xmax(s) as text) as bigint) as ceiling from pg_current_snapshot() s",
     };
-    /// The end of the log.
-    HEAD = "select seq from event order by seq desc limit 1";
+    /// The end of the log, if it lies behind a position.
+    HEAD = "select seq from event where seq > $1 order by seq desc limit 1";
     /// When the first event behind a position happened.
     OLDEST = "select time from event where seq > $1 order by seq limit 1";
 }
@@ -113,7 +113,7 @@ pub async fn horizon(db: &Db) -> Result<Horizon> {
 
 /// How far the log goes behind `seq`: its last number (at least `seq`), and when the first event behind happened.
 pub async fn behind(db: &Db, seq: i64) -> Result<(i64, Option<Timestamp>)> {
-    let head: Option<(i64,)> = sql(HEAD).optional(db).await?;
+    let head: Option<(i64,)> = sql(HEAD).bind(seq).optional(db).await?;
     let oldest: Option<(Timestamp,)> = sql(OLDEST).bind(seq).optional(db).await?;
-    Ok((head.map_or(seq, |(head,)| head.max(seq)), oldest.map(|(time,)| time)))
+    Ok((head.map_or(seq, |(head,)| head), oldest.map(|(time,)| time)))
 }

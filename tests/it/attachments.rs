@@ -5,7 +5,6 @@ use std::{io, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
-use prometheus_client::registry::Registry;
 use serde_json::Value;
 use switchboard::{
     base::{
@@ -26,18 +25,18 @@ use switchboard::{
     files::Files,
     journal::{self, Append, Journal, JournalMetrics, JournalOptions, NewStream, NodeEpoch},
     service::attachments::{AttachmentView, Attachments, CallMoment, Ground, NewAttachment, Place},
-    store::{ids::Ids, sql},
+    store::{Db, ids::Ids, sql},
 };
+use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::harness::db::{START, TestDb, on_both};
+use crate::harness::db::{START, TestDb, on_both, tasks};
 
 const THREAD: ConversationId = ConversationId(40);
 const SHOWN: StreamId = StreamId(1);
 const INTERNAL: StreamId = StreamId(2);
 const SESSION: StreamId = StreamId(3);
-const LIMIT: u64 = 1_000_000;
 
 struct World {
     db: TestDb,
@@ -49,17 +48,8 @@ struct World {
 impl World {
     /// Ann and Bob and the guest Gil in a thread and a session with a call; Eve in neither; Otto elsewhere.
     async fn new(db: TestDb) -> Self {
-        let (clock, random) = (Clock::manual(START), Random::seeded(7));
-        let tasks = db.tasks();
-        let journal = Journal::start(
-            db.db.clone(),
-            NodeEpoch::claim(&db).await.unwrap(),
-            JournalOptions { queue: 100, batch: 10 },
-            random.clone(),
-            Vec::new(),
-            JournalMetrics::register(&mut Registry::default()),
-            &tasks,
-        );
+        let (clock, folder) = (Clock::manual(START), tempfile::tempdir().unwrap());
+        let (service, journal) = attachments_over(&db, &clock, &folder).await;
         let stream = |id, kind, channel: &str| NewStream {
             id,
             organization: OrgId(1),
@@ -73,18 +63,7 @@ impl World {
         ];
         journal.append(Append { streams, ..Append::default() }).await.unwrap();
         seed(&db).await;
-        let folder = tempfile::tempdir().unwrap();
-        let config = config::Files {
-            url: format!("file://{}", folder.path().display()),
-            max_bytes: LIMIT,
-            ..Config::with("").unwrap().files
-        };
-        let master = MasterKey::parse(&STANDARD.encode([7; 32])).unwrap();
-        let files = Files::open(&config, &master, "http://files.test", tasks.runtime()).unwrap();
-        let ids = Ids::open(db.db.clone(), tasks).await.unwrap();
-        let keep_outcomes = Duration::from_hours(24);
-        let ground = Ground { db: db.db.clone(), journal, ids, clock: clock.clone(), random, keep_outcomes };
-        Self { db, service: Attachments::new(ground, files), clock, folder }
+        Self { db, service, clock, folder }
     }
 
     async fn events(&self, stream: StreamId) -> Vec<Value> {
@@ -145,6 +124,36 @@ impl World {
         let pieces: Vec<io::Result<Bytes>> = store.get(&found.path, None).await?.collect().await;
         Ok(pieces.into_iter().flat_map(|piece| piece.unwrap().to_vec()).collect())
     }
+}
+
+/// What attachments stand on, over `db`, with files of at most a million bytes in `folder`.
+async fn attachments_over(db: &Db, clock: &Clock, folder: &TempDir) -> (Attachments, Journal) {
+    let (random, tasks) = (Random::seeded(7), tasks());
+    let journal = Journal::start(
+        db.clone(),
+        NodeEpoch::claim(db).await.unwrap(),
+        JournalOptions { queue: 100, batch: 10 },
+        random.clone(),
+        Vec::new(),
+        JournalMetrics::register(&mut Registry::default()),
+        &tasks,
+    );
+    let config = config::Files {
+        url: format!("file://{}", folder.path().display()),
+        max_bytes: 1_000_000,
+        ..Config::with("").unwrap().files
+    };
+    let master = MasterKey::parse(&STANDARD.encode([7; 32])).unwrap();
+    let files = Files::open(&config, &master, "http://files.test", tasks.runtime()).unwrap();
+    let ground = Ground {
+        db: db.clone(),
+        journal: journal.clone(),
+        ids: Ids::open(db.clone(), tasks).await.unwrap(),
+        clock: clock.clone(),
+        random,
+        keep_outcomes: Duration::from_hours(24),
+    };
+    (Attachments::new(ground, files), journal)
 }
 
 fn call() -> CallId {
