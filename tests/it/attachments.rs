@@ -2,11 +2,17 @@
 
 use std::{io, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use serde_json::Value;
 use switchboard::{
-    base::clock::{Clock, Timestamp},
+    base::{
+        clock::{Clock, Timestamp},
+        master_key::MasterKey,
+        random::Random,
+    },
+    config::{self, Config},
     domain::{
         caller::{Caller, PersonKind, TokenKind},
         codes::Code,
@@ -16,17 +22,16 @@ use switchboard::{
         once::{Once, Scope},
         permission::Permissions,
     },
-    journal::{self, Append, NewStream},
-    service::attachments::{AttachmentView, Attachments, CallMoment, NewAttachment, Place},
-    store::sql,
+    files::Files,
+    journal::{self, Append, Journal, JournalMetrics, JournalOptions, NewStream, NodeEpoch},
+    service::attachments::{AttachmentView, Attachments, CallMoment, Ground, NewAttachment, Place},
+    store::{Db, ids::Ids, sql},
 };
+use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::harness::{
-    db::{START, TestDb, on_both},
-    services,
-};
+use crate::harness::db::{START, TestDb, on_both, tasks};
 
 const THREAD: ConversationId = ConversationId(40);
 const SHOWN: StreamId = StreamId(1);
@@ -44,7 +49,7 @@ impl World {
     /// Ann and Bob and the guest Gil in a thread and a session with a call; Eve in neither; Otto elsewhere.
     async fn new(db: TestDb) -> Self {
         let (clock, folder) = (Clock::manual(START), tempfile::tempdir().unwrap());
-        let (service, journal) = services::attachments(&db, &clock, &folder).await;
+        let (service, journal) = attachments_over(&db, &clock, &folder).await;
         let stream = |id, kind, channel: &str| NewStream {
             id,
             organization: OrgId(1),
@@ -119,6 +124,36 @@ impl World {
         let pieces: Vec<io::Result<Bytes>> = store.get(&found.path, None).await?.collect().await;
         Ok(pieces.into_iter().flat_map(|piece| piece.unwrap().to_vec()).collect())
     }
+}
+
+/// What attachments stand on, over `db`, with files of at most a million bytes in `folder`.
+async fn attachments_over(db: &Db, clock: &Clock, folder: &TempDir) -> (Attachments, Journal) {
+    let (random, tasks) = (Random::seeded(7), tasks());
+    let journal = Journal::start(
+        db.clone(),
+        NodeEpoch::claim(db).await.unwrap(),
+        JournalOptions { queue: 100, batch: 10 },
+        random.clone(),
+        Vec::new(),
+        JournalMetrics::register(&mut Registry::default()),
+        &tasks,
+    );
+    let config = config::Files {
+        url: format!("file://{}", folder.path().display()),
+        max_bytes: 1_000_000,
+        ..Config::with("").unwrap().files
+    };
+    let master = MasterKey::parse(&STANDARD.encode([7; 32])).unwrap();
+    let files = Files::open(&config, &master, "http://files.test", tasks.runtime()).unwrap();
+    let ground = Ground {
+        db: db.clone(),
+        journal: journal.clone(),
+        ids: Ids::open(db.clone(), tasks).await.unwrap(),
+        clock: clock.clone(),
+        random,
+        keep_outcomes: Duration::from_hours(24),
+    };
+    (Attachments::new(ground, files), journal)
 }
 
 fn call() -> CallId {
