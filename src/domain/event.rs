@@ -69,7 +69,7 @@ const OFFICE: &[StreamKind] = &[StreamKind::Org];
 const THREAD_AND_TALK: &[StreamKind] = &[StreamKind::Workbox, StreamKind::Internal, StreamKind::Session];
 
 macro_rules! event_types {
-    ($($streams:ident: $($name:literal)+ $(; ephemeral $($fleeting:literal)+)?;)+) => {
+    ($($streams:ident: $($name:literal)+ $(=> ephemeral $($fleeting:literal)+)?;)+) => {
         /// Every event type that this server emits (contract: REALTIME section 3).
         pub const EVENT_TYPES: &[EventType] = &[$(
             $(EventType { streams: $streams, name: $name, ephemeral: false },)+
@@ -82,11 +82,11 @@ event_types! {
     THREAD: "workbox.created" "workbox.updated" "workbox.assigned" "workbox.unassigned" "workbox.closed"
         "workbox.reopened" "participant.added" "participant.removed" "guest.invited" "guest.joined" "guest.revoked"
         "message.created" "message.edited" "message.deleted" "receipt.updated" "procedure.updated";
-    THREAD_AND_TALK: "attachment.created" "call.started" "call.ended"; ephemeral "typing";
+    THREAD_AND_TALK: "attachment.created" "call.started" "call.ended" => ephemeral "typing";
     TALK: "session.created" "session.updated" "member.added" "member.removed" "ring.started" "ring.accepted"
         "ring.declined" "ring.cancelled" "ring.timed_out" "participant.joined" "participant.left" "owner.changed"
-        "recording.started" "recording.stopped" "attachment.deleted" "call.updated";
-        ephemeral "signal" "pointer" "annotation" "freeze";
+        "recording.started" "recording.stopped" "attachment.deleted" "call.updated"
+        => ephemeral "signal" "pointer" "annotation" "freeze";
     INBOX: "ring.incoming" "ring.stopped" "workbox.added" "workbox.removed" "workbox.assigned" "session.added";
     OFFICE: "user.created" "user.updated" "user.deleted";
 }

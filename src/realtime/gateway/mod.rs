@@ -117,8 +117,13 @@ impl Gateway {
     }
 
     async fn welcome(&self, caller: &Caller) -> Result<Bytes, Error> {
-        let rings = self.services.calls.incoming(caller).await?;
-        let active_call = self.services.calls.active(caller).await?;
+        let (rings, active_call) = match caller.login {
+            Some(login) => {
+                let calls = &self.services.calls;
+                (calls.incoming(login).await?, calls.active(login).await?)
+            }
+            None => (Vec::new(), None),
+        };
         let welcome = Welcome {
             user: caller.person.map(|id| WelcomeUser {
                 id,
