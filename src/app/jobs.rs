@@ -36,7 +36,7 @@ pub(super) fn start(kernel: &Kernel) {
 }
 
 /// Runs `job` at once and then at every `period` until the server stops.
-fn repeat<F>(tasks: &Tasks, name: &'static str, period: Duration, job: impl Fn() -> F + Send + 'static)
+fn repeat<F>(tasks: &Tasks, name: &'static str, period: Duration, mut job: impl FnMut() -> F + Send + 'static)
 where
     F: Future<Output = ()> + Send + 'static,
 {

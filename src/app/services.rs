@@ -14,6 +14,7 @@ use crate::{
         calls::{self, Calls},
         keys::{self, Keys},
         messages::Messages,
+        notices::Notices,
         passwords::Passwords,
         people::{self, People},
         provisioning::{Provisioning, ProvisioningParts},
@@ -23,6 +24,7 @@ use crate::{
         signing_keys::SigningKeys,
         tokens::Tokens,
         tools::Tools,
+        workboxes::{WorkboxOptions, Workboxes},
     },
 };
 
@@ -76,7 +78,7 @@ pub(super) async fn build(
         sign_in: Arc::clone(&sign_in),
         keep,
     });
-    let messages = Messages::new(Tools {
+    let tools = Tools {
         db: db(),
         ids: ids(),
         clock: clock(),
@@ -84,7 +86,17 @@ pub(super) async fn build(
         journal: journal(),
         conversations: wired.conversations.clone(),
         keep_outcomes: keep,
-    });
+    };
+    let messages = Messages::new(tools.clone());
+    let notices = Notices::new(db(), ids(), clock(), random(), sealer.clone());
+    let workboxes = Workboxes::new(
+        tools,
+        messages.clone(),
+        tokens.clone(),
+        sealer.clone(),
+        Arc::new(notices.clone()),
+        WorkboxOptions { public_url: public_url.clone(), link_life: config.auth.guest_link_days },
+    );
     let sessions = Sessions::new(sessions::Parts {
         db: db(),
         ids: ids(),
@@ -113,6 +125,7 @@ pub(super) async fn build(
         clock: clock(),
         random: random(),
         journal: journal(),
+        tokens: tokens.clone(),
         keep,
     });
     let files =
@@ -136,10 +149,12 @@ pub(super) async fn build(
         people,
         keys,
         messages,
+        workboxes,
         sessions,
         calls,
         call_records,
         attachments,
+        notices,
         provisioning,
     })
 }

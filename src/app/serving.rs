@@ -19,7 +19,7 @@ use crate::{
         server::{self, Bound},
         socket,
     },
-    realtime::gateway::{Gateway, Limits},
+    realtime::gateway::{self, Gateway, Limits},
     service::messages::METADATA_LIMIT,
 };
 
@@ -83,16 +83,16 @@ fn gateway(kernel: &Kernel) -> Gateway {
         subscriptions: config.realtime.max_subscriptions,
         recovery_page: config.realtime.recovery_page as usize,
         metadata_bytes: METADATA_LIMIT,
+        remember: config.retention.idempotency_hours,
     };
-    let services = Arc::clone(&kernel.services);
-    Gateway::new(
-        kernel.db().clone(),
-        services,
-        ports.clock.clone(),
-        ports.random.clone(),
-        kernel.hub.clone(),
+    Gateway::new(gateway::Parts {
+        db: kernel.db().clone(),
+        services: Arc::clone(&kernel.services),
+        clock: ports.clock.clone(),
+        random: ports.random.clone(),
+        hub: kernel.hub.clone(),
         limits,
-    )
+    })
 }
 
 /// The relay from the event log to NATS, where one is configured.

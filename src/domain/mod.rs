@@ -5,7 +5,6 @@ pub mod codes;
 pub mod error;
 pub mod custom_field;
 pub mod event;
-pub mod event_types;
 pub mod ids;
 pub mod machine;
 pub mod once;

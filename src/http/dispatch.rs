@@ -126,6 +126,16 @@ impl Dispatcher {
         &self.routes
     }
 
+    /// Whom it believes about where requests come from.
+    pub fn believed(&self) -> &Believed {
+        &self.believed
+    }
+
+    /// What it tells pages of other sites.
+    pub fn cors(&self) -> &Cors {
+        &self.cors
+    }
+
     /// Who sent a request with these headers from that peer.
     pub fn remote(&self, peer: Option<std::net::SocketAddr>, headers: &HeaderMap) -> Remote {
         self.believed.judge(peer, headers.get_all(FORWARDED).filter_map(|value| value.to_str().ok()))

@@ -11,6 +11,7 @@ pub mod ice;
 pub mod keys;
 pub mod links;
 pub mod messages;
+pub mod notices;
 pub mod passwords;
 pub mod people;
 pub mod person_views;
@@ -62,6 +63,8 @@ pub struct Services {
     pub call_records: call_records::CallRecords,
     /// Files of calls and help threads.
     pub attachments: attachments::Attachments,
+    /// E-mails and text messages on their way.
+    pub notices: notices::Notices,
     /// What operators make.
     pub provisioning: provisioning::Provisioning,
 }

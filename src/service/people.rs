@@ -772,6 +772,6 @@ fn names_of(change: &PersonChange) -> Vec<&'static str> {
 }
 
 /// Text that is safe in HTML.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

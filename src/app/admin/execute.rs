@@ -2,17 +2,23 @@
 
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::Command;
 use crate::{
     domain::{
+        caller::TokenKind,
         error::{Error, Result},
         ids::{ConversationId, OrgId, PersonId},
+        once::Once,
     },
-    service::{Services, provisioning::Recruit},
+    service::{Services, notices::Outgoing, provisioning::Recruit, workboxes::NewWorkbox},
 };
+
+/// Threads that are opened at the same time: they share commits.
+const THREADS_AT_ONCE: usize = 64;
 
 /// Where lines go.
 type Lines = mpsc::Sender<String>;
@@ -37,13 +43,20 @@ pub(super) async fn execute(services: &Services, command: Command, lines: &Lines
         Command::CreateUsers { organization, count, workboxes, members, ttl, json_lines } => {
             let life = ttl.map(|seconds| Duration::from_secs(u64::from(seconds)));
             let people = services.provisioning.create_people(OrgId(organization), count as usize, life).await?;
-            let threads = services.provisioning.create_threads(&people, workboxes, members).await?;
-            for (person, workboxes) in people.iter().zip(threads) {
+            let threads = open_threads(services, &people, workboxes, members as usize).await?;
+            for (person, workboxes) in people.iter().zip(&threads) {
                 let line = if json_lines {
-                    json_line(&RecruitLine::new(person, &workboxes))?
+                    json_line(&RecruitLine::new(person, workboxes))?
                 } else {
                     format!("{} {} {}", person.id, person.email, person.token)
                 };
+                print(lines, line).await?;
+            }
+            Ok(())
+        }
+        Command::Outbox { organization, limit, json_lines } => {
+            for notice in services.notices.newest(organization.map(OrgId), limit).await? {
+                let line = if json_lines { json_line(&notice)? } else { letter(&notice) };
                 print(lines, line).await?;
             }
             Ok(())
@@ -53,6 +66,44 @@ pub(super) async fn execute(services: &Services, command: Command, lines: &Lines
             print(lines, "a new key signs tokens; the one before goes on verifying".to_owned()).await
         }
     }
+}
+
+/// Opens `count` help threads, each by the next person with the `members - 1` that follow; gives each person's threads.
+async fn open_threads(
+    services: &Services,
+    people: &[Recruit],
+    count: u32,
+    members: usize,
+) -> Result<Vec<Vec<ConversationId>>> {
+    let members = members.clamp(1, people.len().max(1));
+    let mut threads = vec![Vec::new(); people.len()];
+    let open = |number: usize| async move {
+        let places = (0..members).map(move |place| (number * members + place) % people.len());
+        let opener = services.tokens.verify(&people[number * members % people.len()].token, &[TokenKind::User]).await?;
+        let new = NewWorkbox {
+            title: format!("Thread {}", number + 1),
+            description: String::new(),
+            participants: places.clone().skip(1).map(|place| people[place].id).collect(),
+            fields: Vec::new(),
+            call: None,
+        };
+        let thread = services.workboxes.create(&opener, new, &Once::none()).await?;
+        Ok::<_, Error>((thread.id, places))
+    };
+    let mut opened = stream::iter((0..count as usize).map(open)).buffered(THREADS_AT_ONCE);
+    while let Some((id, places)) = opened.try_next().await? {
+        for place in places {
+            threads[place].push(id);
+        }
+    }
+    Ok(threads)
+}
+
+/// A notice for people to read.
+fn letter(notice: &Outgoing) -> String {
+    let Outgoing { id, channel, recipient, subject, text, state, created_at, last_error, .. } = notice;
+    let error = last_error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
+    format!("#{id} {state}{error} {channel} to {recipient}, {created_at}\n{subject}\n{text}\n")
 }
 
 #[derive(Serialize)]
