@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
@@ -30,11 +31,13 @@ use crate::{
 const DEFINITIONS_LIMIT: usize = 200;
 
 /// A value that somebody wants to set.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct FieldInput {
     /// The definition.
+    #[serde(alias = "field_id", alias = "fieldId")]
     pub id: CustomFieldId,
     /// The value; null clears.
+    #[serde(default)]
     pub value: Value,
 }
 
