@@ -165,6 +165,7 @@ async fn sign_in_anonymous(cx: &Cx, Body(visitor): Body<Visitor>) -> Result<Json
 
 async fn sign_in_from_url(cx: &Cx, Body(body): Body<Link>) -> Result<Json<TokenPair>> {
     let link = cx.services.sign_in.find_link(body.link_url.expose(), cx.request.remote).await?;
+    cx.services.workboxes.join(&link).await?;
     cx.services.sign_in.link(&link).await.map(Json)
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::custom_fields::{Values, field_inputs};
 use crate::{
     domain::{
-        error::Result,
+        error::{Error, Result},
         ids::{ConversationId, PersonId},
         query::{self, CursorPage},
     },
@@ -50,7 +50,8 @@ impl List {
     /// Checked, but for what depends on the caller.
     pub(super) fn request(self) -> Result<ListRequest> {
         Ok(ListRequest {
-            status: StatusFilter::parse(self.status.as_deref().unwrap_or_default())?,
+            status: StatusFilter::by_name(self.status.as_deref().unwrap_or_default())
+                .ok_or_else(|| Error::invalid("status: ALL, OPEN, REPORTED, ASSIGNED or CLOSED"))?,
             filter: self.filter,
             after: self.after,
             limit: query::limit(self.limit)?,
@@ -121,6 +122,6 @@ async fn get_workbox_of_call(cx: &Cx, Seg(call): Seg<String>) -> Result<Json<Cal
 }
 
 async fn get_workbox_by_url(cx: &Cx, Query(link): Query<Link>) -> Result<Json<WorkboxView>> {
-    cx.services.sign_in.link_attempt(cx.request.remote)?;
-    Ok(Json(cx.services.workboxes.by_url(&cx.caller, &link.link_url).await?))
+    let link = cx.services.sign_in.find_link(&link.link_url, cx.request.remote).await?;
+    Ok(Json(cx.services.workboxes.by_link(&cx.caller, &link).await?))
 }

@@ -34,8 +34,10 @@ const DEFINITIONS_LIMIT: usize = 200;
 #[derive(Clone, Debug, Deserialize)]
 pub struct FieldInput {
     /// The definition.
+    #[serde(alias = "field_id", alias = "fieldId")]
     pub id: CustomFieldId,
     /// The value; null clears.
+    #[serde(default)]
     pub value: Value,
 }
 

@@ -9,11 +9,11 @@ use crate::{
     base::clock::Timestamp,
     domain::{
         caller::Caller,
-        codes::Code,
         error::{Error, Result},
         ids::{ConversationId, MessageId},
         once::Once,
         permission::Permissions,
+        query,
     },
     realtime::gateway::{Channel, conversation_of},
     service::messages::{Direction, Draft},
@@ -173,13 +173,7 @@ async fn history(ask: Ask<'_>) -> Result<Value> {
         Some("ASC") => Direction::Ascending,
         Some(_) => return Err(Error::invalid("`direction` must be ASC or DESC")),
     };
-    let limit = match page.limit {
-        None | Some(-1) => DEFAULT_PAGE,
-        Some(limit @ 1..=LARGEST_PAGE) => limit,
-        Some(_) => {
-            return Err(Error::new(Code::InvalidLimit, format!("`limit` must be 1 to {LARGEST_PAGE}, or -1")));
-        }
-    };
+    let limit = i64::from(query::limit(page.limit)?);
     let from = page.message_id.unwrap_or_default();
     let messages = ask.gateway.services.messages.around(ask.caller, id, from, direction, limit).await?;
     Ok(json!({ "messages": to_value(messages)? }))
