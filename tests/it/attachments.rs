@@ -5,6 +5,7 @@ use std::{io, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
+use prometheus_client::registry::Registry;
 use serde_json::Value;
 use switchboard::{
     base::{
@@ -27,7 +28,6 @@ use switchboard::{
     service::attachments::{AttachmentView, Attachments, CallMoment, Ground, NewAttachment, Place},
     store::{Db, ids::Ids, sql},
 };
-use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use uuid::Uuid;
 
