@@ -335,14 +335,11 @@ impl CallRecords {
         }
         let row = self.visible(caller, call).await?;
         let tags = tags.into_iter().map(|tag| usable_tag(&tag)).collect::<Result<Vec<_>>>()?;
-        let mut all: Vec<String> = match replace {
-            true => Vec::new(),
-            false => rows::tags(&self.0.db, std::slice::from_ref(call))
-                .await?
-                .into_iter()
-                .map(|(_, tag)| tag)
-                .collect(),
-        };
+        let mut all: Vec<String> = Vec::new();
+        if !replace {
+            let present = rows::tags(&self.0.db, std::slice::from_ref(call)).await?;
+            all.extend(present.into_iter().map(|(_, tag)| tag));
+        }
         for tag in &tags {
             if !all.contains(tag) {
                 all.push(tag.clone());

@@ -7,22 +7,18 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
     attendance::{Attendance, Place, Release},
-    ice::{self, GssInfo, IceServer},
-    tools::actor_of,
+    call_replies::{entered, rung},
+    ice::{self, GssInfo},
     reachability::Reachability,
-    sessions::{Sessions, StreamPosition, within_token},
+    sessions::{Sessions, within_token},
+    tools::actor_of,
 };
 use crate::{
-    base::{
-        clock::{Clock, Timestamp},
-        random::Random,
-        tasks::Tasks,
-    },
+    base::{clock::Clock, random::Random, tasks::Tasks},
     config,
     domain::{
         caller::Caller,
@@ -30,7 +26,7 @@ use crate::{
         error::{Error, Result},
         ids::{CallId, ConversationId, PersonId, RingId, SessionId},
         machine::{
-            call::{Fact, Input, State},
+            call::{Fact, Input},
             ring::{Callee, DeclineReason, Reach, Who},
         },
         once::Once,
@@ -43,133 +39,12 @@ use crate::{
     },
 };
 
+pub use super::call_replies::{
+    ActiveCall, Entered, Incoming, JoinReply, Media, PersonView, Present, Reached, Rung,
+};
+
 /// Longest text that goes with a declined ring, in characters.
 const MESSAGE_LIMIT: usize = 255;
-
-/// One request of a ring.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rung {
-    /// The request's id.
-    pub request_id: RingId,
-    /// Who is rung.
-    pub user_id: PersonId,
-    /// `ringing`, `busy` or `unreachable`.
-    pub state: Reached,
-}
-
-/// Whether somebody could be rung.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reached {
-    /// The person's devices ring.
-    Ringing,
-    /// The person is in another call.
-    Busy,
-    /// The person has neither a live connection nor a push device.
-    Unreachable,
-}
-
-/// Somebody in a call.
-#[derive(Clone, Debug, Serialize)]
-pub struct Present {
-    /// Who.
-    pub user_id: PersonId,
-    /// The name that others see.
-    pub name: String,
-    /// Since when.
-    pub joined_at: Timestamp,
-}
-
-/// A call that the caller is in now. What an idempotency key remembers of it are numbers only.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Entered {
-    /// The call.
-    pub call_id: CallId,
-    /// Its session.
-    pub session_id: SessionId,
-    /// The face that is in it.
-    pub user_id: PersonId,
-    /// Everything else as of that moment.
-    #[serde(skip)]
-    scene: Scene,
-}
-
-/// The call as it was when somebody entered.
-#[derive(Debug, Default)]
-struct Scene {
-    started: bool,
-    owner: PersonId,
-    participants: Vec<Present>,
-    /// Whoever came in by this very request.
-    arrived: Vec<Who>,
-}
-
-/// Reply of `call.join`.
-#[derive(Debug, Serialize)]
-pub struct JoinReply {
-    /// The call.
-    pub call_id: CallId,
-    /// Its session.
-    pub session_id: SessionId,
-    /// False while the caller waits for a second person.
-    pub started: bool,
-    /// Who decides.
-    pub owner_id: PersonId,
-    /// Who is in it.
-    pub participants: Vec<Present>,
-    /// The caller's session token.
-    pub token: String,
-    /// For `RTCPeerConnection`.
-    pub ice_servers: Vec<IceServer>,
-    /// How media travels.
-    pub media: Media,
-    /// Where to subscribe to the session's stream from.
-    pub stream: StreamPosition,
-}
-
-/// How media travels.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Media {
-    /// `p2p`: peers connect to each other, signalled by `call.signal`.
-    pub kind: &'static str,
-}
-
-/// A ring that rings for somebody now: `data.rings[]` of the connect reply.
-#[derive(Debug, Serialize)]
-pub struct Incoming {
-    /// The request's id.
-    pub request_id: RingId,
-    /// The session it rings for.
-    pub session_id: SessionId,
-    /// The help thread of the session.
-    pub workbox_id: Option<ConversationId>,
-    /// Who rings.
-    pub from: PersonView,
-    /// Which face is rung.
-    pub to: PersonView,
-    /// With video.
-    pub video: bool,
-    /// When it runs out.
-    pub expires_at: Timestamp,
-}
-
-/// A person by number and name.
-#[derive(Debug, Serialize)]
-pub struct PersonView {
-    /// The number.
-    pub id: PersonId,
-    /// The name that others see.
-    pub name: String,
-}
-
-/// The call that somebody is in: `data.active_call` of the connect reply.
-#[derive(Debug, Serialize)]
-pub struct ActiveCall {
-    /// The call.
-    pub call_id: CallId,
-    /// Its session.
-    pub session_id: SessionId,
-}
 
 /// What [`Calls`] is built from.
 pub struct Parts {
@@ -227,7 +102,7 @@ impl Calls {
         if let Some(rung) = once.replayed()? {
             return Ok(rung);
         }
-        let by = self.talker(caller)?;
+        let by = talker(caller)?;
         self.0.sessions.visible(caller, session).await?;
         let members = rows::members(&self.0.db, session).await?;
         let people: Vec<PersonRow> = members.into_iter().map(|member| member.person).collect();
@@ -258,7 +133,7 @@ impl Calls {
         if let Some(rung) = once.replayed()? {
             return Ok(rung);
         }
-        let by = self.talker(caller)?;
+        let by = talker(caller)?;
         self.0.sessions.visible(caller, session).await?;
         let wanted = call.clone();
         let members = self
@@ -266,7 +141,7 @@ impl Calls {
             .live
             .look(session, move |live| {
                 let call = live.state.call.as_ref().filter(|call| call.id == wanted)?;
-                call.participants.contains_key(&by.person).then(|| live.state.members.len())
+                call.participants.contains_key(&by.person).then_some(live.state.members.len())
             })
             .await?
             .ok_or_else(not_running)?;
@@ -291,7 +166,7 @@ impl Calls {
         if let Some(entered) = once.replayed()? {
             return Ok(entered);
         }
-        let by = self.talker(caller)?;
+        let by = talker(caller)?;
         let session = self.ring_for(caller, by, ring).await?;
         let input = Input::Accept { by, ring, fresh: CallId::from_uuid(self.0.random.uuid()) };
         self.enter(session, by.login, self.request(caller, input, once)).await
@@ -312,7 +187,7 @@ impl Calls {
         if message.as_ref().is_some_and(|message| message.chars().count() > MESSAGE_LIMIT) {
             return Err(Error::invalid(format!("message: at most {MESSAGE_LIMIT} characters")));
         }
-        let by = self.talker(caller)?;
+        let by = talker(caller)?;
         let session = self.ring_for(caller, by, ring).await?;
         let input = Input::Decline { by, ring, reason, message };
         self.0.live.decide(session, self.request(caller, input, once), |_, _| ()).await
@@ -323,7 +198,7 @@ impl Calls {
         if once.replayed::<()>()?.is_some() {
             return Ok(());
         }
-        let by = self.talker(caller)?;
+        let by = talker(caller)?;
         let row = calls::find_ring(&self.0.db, ring).await?.filter(|row| row.from_id == by.person);
         let session = row.ok_or_else(ring_over)?.session_id;
         within_token(caller, session)?;
@@ -333,7 +208,7 @@ impl Calls {
 
     /// Takes all rings of the caller in a session back; fine when there is none.
     pub async fn cancel_all(&self, caller: &Caller, session: SessionId) -> Result<()> {
-        let by = self.talker(caller)?;
+        let by = talker(caller)?;
         self.0.sessions.visible(caller, session).await?;
         let input = Input::Cancel { by: by.person, ring: None };
         self.0.live.decide(session, self.request(caller, input, &Once::none()), |_, _| ()).await
@@ -342,7 +217,7 @@ impl Calls {
     /// Enters the session's call, waits for one, or takes the place up again. The lease is the asking connection's to
     /// renew.
     pub async fn join(&self, caller: &Caller, session: SessionId) -> Result<JoinReply> {
-        let by = self.talker(caller)?;
+        let by = talker(caller)?;
         let row = self.0.sessions.visible(caller, session).await?;
         let stream = self.0.sessions.position(&row).await?;
         let input = Input::Join { by, fresh: CallId::from_uuid(self.0.random.uuid()) };
@@ -394,7 +269,7 @@ impl Calls {
 
     /// The session in whose call both the caller and `to` are: where a ~`signal` between them passes.
     pub async fn signal_route(&self, caller: &Caller, call: &CallId, to: PersonId) -> Result<SessionId> {
-        let by = self.talker(caller)?;
+        let by = talker(caller)?;
         let session = self.session_of(caller, call).await?;
         let wanted = call.clone();
         let both = self
@@ -508,12 +383,6 @@ impl Calls {
         Ok(session.map(|session_id| ActiveCall { call_id, session_id }))
     }
 
-    fn talker(&self, caller: &Caller) -> Result<Who> {
-        caller.require(Permissions::CALL)?;
-        let person = caller.person()?;
-        Ok(Who { person, login: caller.login.unwrap_or(person) })
-    }
-
     fn request(&self, caller: &Caller, input: Input, once: &Once) -> Request {
         let keep_since = self.0.clock.now().minus(self.0.keep);
         Request::new(input, Some(actor_of(caller))).once(once, keep_since)
@@ -565,7 +434,7 @@ impl Calls {
         call: &CallId,
         input: impl FnOnce(PersonId, CallId) -> Input,
     ) -> Result<()> {
-        let by = self.talker(caller)?;
+        let by = talker(caller)?;
         let session = self.session_of(caller, call).await?;
         let request = self.request(caller, input(by.person, call.clone()), &Once::none());
         self.0.live.decide(session, request, |_, _| ()).await
@@ -590,46 +459,11 @@ impl Calls {
     }
 }
 
-/// What became of the rings to `callees`: begun, refused, or open from before.
-fn rung(state: &State, by: PersonId, callees: &[PersonId], facts: &[Fact]) -> Vec<Rung> {
-    let of = |callee: PersonId| {
-        let fresh = facts.iter().find_map(|fact| match fact {
-            Fact::RingStarted(ring) if ring.to.person == callee => Some((ring.id, Reached::Ringing)),
-            Fact::RingRefused { ring, reach } if ring.to.person == callee => {
-                let busy = *reach == Reach::Busy;
-                Some((ring.id, if busy { Reached::Busy } else { Reached::Unreachable }))
-            }
-            _ => None,
-        });
-        let open = || state.open_ring(by, callee).map(|ring| (ring.id, Reached::Ringing));
-        fresh.or_else(open).map(|(request_id, state)| Rung { request_id, user_id: callee, state })
-    };
-    callees.iter().filter_map(|callee| of(*callee)).collect()
-}
-
-fn entered(session: &CallSession, login: PersonId, facts: &[Fact]) -> Option<Entered> {
-    let call = session.state.call.as_ref()?;
-    let (face, _) = call.participants.iter().find(|(_, participant)| participant.login == login)?;
-    let participants = call.participants.iter().map(|(person, participant)| Present {
-        user_id: *person,
-        name: session.people.get(person).map(|person| person.name().to_owned()).unwrap_or_default(),
-        joined_at: participant.joined_at,
-    });
-    let arrived = facts.iter().filter_map(|fact| match fact {
-        Fact::Joined { who, .. } => Some(*who),
-        _ => None,
-    });
-    Some(Entered {
-        call_id: call.id.clone(),
-        session_id: session.id,
-        user_id: *face,
-        scene: Scene {
-            started: call.started_at.is_some(),
-            owner: call.owner,
-            participants: participants.collect(),
-            arrived: arrived.collect(),
-        },
-    })
+/// Who asks, if allowed to call.
+fn talker(caller: &Caller) -> Result<Who> {
+    caller.require(Permissions::CALL)?;
+    let person = caller.person()?;
+    Ok(Who { person, login: caller.login.unwrap_or(person) })
 }
 
 fn ring_over() -> Error {

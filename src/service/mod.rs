@@ -6,6 +6,7 @@ pub mod addresses;
 pub mod attachments;
 pub mod attendance;
 pub mod call_records;
+pub mod call_replies;
 pub mod calls;
 pub mod ice;
 pub mod keys;

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{tools::actor_of, tokens::Tokens};
+use super::{tokens::Tokens, tools::actor_of};
 use crate::{
     base::{clock::Clock, random::Random},
     domain::{

@@ -185,7 +185,11 @@ async fn rate_call(cx: &Cx, Seg(id): Seg<CallId>, Body(new): Body<NewRating>) ->
     Ok(Json(Success::new("the rating was saved")))
 }
 
-async fn add_call_tags(cx: &Cx, Seg(id): Seg<CallId>, Body(tags): Body<Vec<String>>) -> Result<Json<Success>> {
+async fn add_call_tags(
+    cx: &Cx,
+    Seg(id): Seg<CallId>,
+    Body(tags): Body<Vec<String>>,
+) -> Result<Json<Success>> {
     cx.services.call_records.set_tags(&cx.caller, &id, tags, false, &cx.once).await?;
     Ok(Json(Success::new("the tags were added")))
 }

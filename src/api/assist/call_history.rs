@@ -84,11 +84,7 @@ pub fn stream(record: &CallRecord, attachments: Vec<AttachmentView>) -> Vec<Entr
     let event = |at: Timestamp, event_type: &'static str, person: Option<PersonId>| Entry {
         kind: "event",
         datetime: at,
-        data: Data::Event {
-            call_id: record.call.id.clone(),
-            event_type,
-            participant: person.and_then(user),
-        },
+        data: Data::Event { call_id: record.call.id.clone(), event_type, participant: person.and_then(user) },
     };
     let started_at = record.started_at();
     let rings = record.rings.iter().map(|ring| Entry {
@@ -152,7 +148,8 @@ pub fn events(record: &CallRecord, now: Timestamp) -> Value {
             let own = || record.stretches.iter().filter(|stretch| stretch.person_id == person.id);
             let first = own().map(|stretch| stretch.joined_at).min();
             let last = own().max_by_key(|stretch| stretch.joined_at);
-            let device = json!({"appVersion": null, "deviceType": null, "deviceVersion": null, "networkType": null});
+            let device =
+                json!({"appVersion": null, "deviceType": null, "deviceVersion": null, "networkType": null});
             let with = |extra: Value| {
                 let mut object = device.clone();
                 if let (Value::Object(object), Value::Object(extra)) = (&mut object, extra) {

@@ -5,9 +5,7 @@ use serde::Serialize;
 
 use crate::{
     base::clock::Timestamp,
-    domain::{
-        ids::{CallId, ConversationId, OrgId, PersonId, RingId, SessionId},
-    },
+    domain::ids::{CallId, ConversationId, OrgId, PersonId, RingId, SessionId},
     service::{
         call_records::{CallRecord, Recent},
         views::Avatar,

@@ -63,7 +63,11 @@ async fn get_call(cx: &Cx, Seg(id): Seg<CallId>) -> Result<Json<HermesCall>> {
     Ok(Json(HermesCall::of(&call, records.now())))
 }
 
-async fn update_call(cx: &Cx, Seg(id): Seg<CallId>, Body(change): Body<Change>) -> Result<Json<&'static str>> {
+async fn update_call(
+    cx: &Cx,
+    Seg(id): Seg<CallId>,
+    Body(change): Body<Change>,
+) -> Result<Json<&'static str>> {
     let Change { alt1_id, alt2_id, alt3_id, extra_info } = change;
     let references = References { alt1_id, alt2_id, alt3_id, extra_info };
     cx.services.call_records.set_references(&cx.caller, &id, references).await?;

@@ -49,7 +49,10 @@ struct Wrapped {
     call: HermesCall,
 }
 
-async fn list_enterprise_calls(cx: &Cx, Query(query): Query<ListQuery>) -> Result<Json<Numbered<HermesCall>>> {
+async fn list_enterprise_calls(
+    cx: &Cx,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Numbered<HermesCall>>> {
     let (records, list) = (&cx.services.call_records, query.parse(FIELDS)?);
     let (calls, total) = records.list_all(&cx.caller, &list).await?;
     let now = records.now();
@@ -70,7 +73,10 @@ async fn list_session_calls(cx: &Cx, Seg(id): Seg<SessionId>) -> Result<Json<Vec
     Ok(Json(calls.iter().map(|call| SessionCall::of(call, now)).collect()))
 }
 
-async fn list_enterprise_call_attachments(cx: &Cx, Seg(id): Seg<CallId>) -> Result<Json<Vec<AttachmentView>>> {
+async fn list_enterprise_call_attachments(
+    cx: &Cx,
+    Seg(id): Seg<CallId>,
+) -> Result<Json<Vec<AttachmentView>>> {
     Ok(Json(cx.services.attachments.list_of_call(&cx.caller, &id).await?))
 }
 

@@ -106,8 +106,7 @@ async fn invite_to_session(cx: &Cx, Body(invite): Body<Invite>) -> Result<Json<V
     check_user_token(cx, &invite.user_token).await?;
     let people = cx.services.sessions.contacts(&cx.caller, &invite.contact_tokens).await?;
     let session = session_of(cx)?;
-    let requests =
-        cx.services.calls.invite(&cx.caller, session, &invite.call_id, &people, &cx.once).await?;
+    let requests = cx.services.calls.invite(&cx.caller, session, &invite.call_id, &people, &cx.once).await?;
     Ok(Json(json!({ "requests": requests })))
 }
 

@@ -71,7 +71,11 @@ pub struct Connected(Mutex<BTreeSet<PersonId>>);
 impl Connected {
     pub fn set(&self, login: PersonId, there: bool) {
         let mut connected = self.0.lock().unwrap();
-        if there { connected.insert(login) } else { connected.remove(&login) };
+        if there {
+            connected.insert(login)
+        } else {
+            connected.remove(&login)
+        };
     }
 }
 
@@ -283,12 +287,8 @@ fn arbiters() -> Arc<Arbiters> {
 async fn seed(db: &Db, journal: &Journal) {
     let now = Clock::system().now();
     let mut append = Append::default();
-    let stream = |id: i64, organization, kind, channel| NewStream {
-        id: StreamId(id),
-        organization,
-        kind,
-        channel,
-    };
+    let stream =
+        |id: i64, organization, kind, channel| NewStream { id: StreamId(id), organization, kind, channel };
     for number in 1..=2 {
         let id = OrgId(number);
         let new = organizations::NewOrganization {
