@@ -12,7 +12,6 @@ use crate::{
         codes::Code,
         error::{Error, Result},
         event::{internal_channel, session_channel, workbox_channel},
-        ids::PersonId,
         once::Scope,
     },
     http::{
@@ -24,7 +23,6 @@ use crate::{
     realtime::{Hub, Selector, close, unsubscribe},
     service::{
         Services,
-        reachability::Connections,
         tokens::{Revocations, Revoked},
     },
     store::{Db, idempotency},
@@ -97,12 +95,6 @@ impl AfterCommit for Relayed {
 /// The sockets, as services see them: who is there, and whose time is over.
 #[derive(Clone)]
 pub(super) struct Crowd(pub Hub);
-
-impl Connections for Crowd {
-    fn is_connected(&self, login: PersonId) -> bool {
-        self.0.is_online(login)
-    }
-}
 
 impl Revocations for Crowd {
     fn revoked(&self, what: Revoked) {

@@ -10,6 +10,7 @@ use crate::{
         access_tokens::AccessTokens,
         acting::Acting,
         attachments::{self, Attachments},
+        attendance::Attendance,
         call_records::{self, CallRecords},
         calls::{self, Calls},
         keys::{self, Keys},
@@ -43,7 +44,8 @@ pub(super) async fn build(
     let tokens = Tokens::new(db(), clock(), random(), config.auth.clone(), signing_keys);
     tokens.set_revocations(Arc::new(crowd.clone()));
     let passwords = Passwords::new(&config.auth, random(), tasks.clone())?;
-    let reachability = Reachability::new(db(), Arc::new(crowd.clone()));
+    let attendance = Attendance::default();
+    let reachability = Reachability::new(db(), Arc::new(attendance.clone()));
     let sign_in = Arc::new(SignIn::new(db(), ids(), clock(), random(), journal(), SignInParts {
         auth: config.auth.clone(),
         tokens: tokens.clone(),
@@ -114,7 +116,9 @@ pub(super) async fn build(
         random: random(),
         live: wired.sessions.clone(),
         sessions: sessions.clone(),
-        reachability,
+        reachability: reachability.clone(),
+        attendance,
+        tasks: tasks.clone(),
         config: config.calls.clone(),
         public_url: public_url.clone(),
         keep,
@@ -142,6 +146,9 @@ pub(super) async fn build(
         files,
     );
     Ok(Services {
+        db: db(),
+        clock: clock(),
+        reachability,
         access_tokens: AccessTokens::new(db(), ids(), clock(), random(), tokens.clone(), keep),
         acting: Acting::new(db(), ids(), clock(), tokens.clone()),
         tokens,

@@ -4,10 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{
-    event_types,
-    ids::{ConversationId, OrgId, PersonId, SessionId, StreamId},
-};
+use super::ids::{ConversationId, OrgId, PersonId, SessionId, StreamId};
 use crate::base::clock::Timestamp;
 
 /// What a stream is about; also the word before the colon of its channel.
@@ -160,7 +157,10 @@ pub fn encode_body<T: Serialize + ?Sized>(
     ephemeral: bool,
     data: &T,
 ) -> Bytes {
-    debug_assert!(event_types::by_name(kind).is_some_and(|known| known.stored != ephemeral), "unlisted event {kind}");
+    debug_assert!(
+        EVENT_TYPES.iter().any(|known| known.name == kind && known.ephemeral == ephemeral),
+        "{kind} is not in the table of event types"
+    );
     // Event data are plain structs with string keys: serialisation cannot fail.
     serde_json::to_vec(&Body { id, kind, time, actor, ephemeral, data }).unwrap_or_default().into()
 }

@@ -44,7 +44,8 @@ async fn list(ask: Ask<'_>) -> Result<Value> {
     let page: Page = parse(ask.data)?;
     let status = match page.status.as_deref() {
         None => StatusFilter::default(),
-        Some(name) => StatusFilter::parse(name)?,
+        Some(name) => StatusFilter::by_name(name)
+            .ok_or_else(|| Error::invalid("`status` must be ALL, OPEN, REPORTED, ASSIGNED or CLOSED"))?,
     };
     let limit = match page.limit {
         None | Some(-1) => *PAGE.start(),
