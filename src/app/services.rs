@@ -117,11 +117,11 @@ pub(super) async fn build(
         live: wired.sessions.clone(),
         sessions: sessions.clone(),
         reachability: reachability.clone(),
-        attendance,
-        tasks: tasks.clone(),
         config: config.calls.clone(),
         public_url: public_url.clone(),
         keep,
+        attendance,
+        tasks: tasks.clone(),
     });
     let call_records = CallRecords::new(call_records::Parts {
         db: db(),

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::Command;
 use crate::{
     domain::{
-        caller::TokenKind,
+        caller::{Caller, TokenKind},
         error::{Error, Result},
         ids::{ConversationId, OrgId, PersonId},
         once::Once,
@@ -19,6 +19,9 @@ use crate::{
 
 /// Threads that are opened at the same time: they share commits.
 const THREADS_AT_ONCE: usize = 64;
+/// A thread that the server refuses for the moment is asked for again so often, after growing pauses.
+const ATTEMPTS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Where lines go.
 type Lines = mpsc::Sender<String>;
@@ -87,8 +90,8 @@ async fn open_threads(
             fields: Vec::new(),
             call: None,
         };
-        let thread = services.workboxes.create(&opener, new, &Once::none()).await?;
-        Ok::<_, Error>((thread.id, places))
+        let thread = open_thread(services, &opener, new).await?;
+        Ok::<_, Error>((thread, places))
     };
     let mut opened = stream::iter((0..count as usize).map(open)).buffered(THREADS_AT_ONCE);
     while let Some((id, places)) = opened.try_next().await? {
@@ -97,6 +100,19 @@ async fn open_threads(
         }
     }
     Ok(threads)
+}
+
+/// Opens a thread, again when more is asked of the server than it takes at the moment.
+async fn open_thread(services: &Services, opener: &Caller, new: NewWorkbox) -> Result<ConversationId> {
+    let mut attempts = 0;
+    loop {
+        match services.workboxes.create(opener, new.clone(), &Once::none()).await {
+            Ok(thread) => return Ok(thread.id),
+            Err(error) if error.is_temporary() && attempts < ATTEMPTS => attempts += 1,
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(PAUSE * attempts).await;
+    }
 }
 
 /// A notice for people to read.
