@@ -179,7 +179,8 @@ impl Provisioning {
         );
 
         let end = now.plus(self.parts.auth.refresh_days);
-        let family = new_family(self.random.uuid(), (organization.id, admin.id), (Origin::Admin, None), now, end);
+        let family =
+            new_family(self.random.uuid(), (organization.id, admin.id), (Origin::Admin, None), now, end);
         let login = Login::of(&admin.row(), Some(family.id), Origin::Admin, None);
         let refresh = self.parts.tokens.mint_refresh(&login, end)?;
         let token =
