@@ -92,7 +92,7 @@ impl AfterCommit for Relayed {
     }
 }
 
-/// The sockets, as services see them: who is there, and whose time is over.
+/// The sockets of those whose time is over.
 #[derive(Clone)]
 pub(super) struct Crowd(pub Hub);
 

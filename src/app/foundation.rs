@@ -66,5 +66,6 @@ fn master_key(config: &Config, ports: &Ports) -> io::Result<MasterKey> {
     if given.is_empty() {
         return MasterKey::load_or_create(&config.master_key_file(), &ports.random);
     }
-    MasterKey::parse(given).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not 32 bytes as base64"))
+    MasterKey::parse(given)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not 32 bytes as base64"))
 }

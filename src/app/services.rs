@@ -36,7 +36,9 @@ pub(super) async fn build(
     crowd: &Crowd,
     public_url: String,
 ) -> Result<Services, StartError> {
-    let Foundation { config, ports: Ports { clock, random }, master, sealer, db, ids, tasks, runtime, .. } = base;
+    let Foundation {
+        config, ports: Ports { clock, random }, master, sealer, db, ids, tasks, runtime, ..
+    } = base;
     let (db, ids, clock, random) = (|| db.clone(), || ids.clone(), || clock.clone(), || random.clone());
     let (journal, keep) = (|| wired.journal.clone(), config.retention.idempotency_hours);
 
@@ -46,17 +48,27 @@ pub(super) async fn build(
     let passwords = Passwords::new(&config.auth, random(), tasks.clone())?;
     let attendance = Attendance::default();
     let reachability = Reachability::new(db(), Arc::new(attendance.clone()));
-    let sign_in = Arc::new(SignIn::new(db(), ids(), clock(), random(), journal(), SignInParts {
-        auth: config.auth.clone(),
-        tokens: tokens.clone(),
-        passwords: passwords.clone(),
-    }));
-    let provisioning = Provisioning::new(db(), ids(), clock(), random(), journal(), ProvisioningParts {
-        auth: config.auth.clone(),
-        sealer: sealer.clone(),
-        tokens: tokens.clone(),
-        passwords: passwords.clone(),
-    });
+    let sign_in = Arc::new(SignIn::new(
+        db(),
+        ids(),
+        clock(),
+        random(),
+        journal(),
+        SignInParts { auth: config.auth.clone(), tokens: tokens.clone(), passwords: passwords.clone() },
+    ));
+    let provisioning = Provisioning::new(
+        db(),
+        ids(),
+        clock(),
+        random(),
+        journal(),
+        ProvisioningParts {
+            auth: config.auth.clone(),
+            sealer: sealer.clone(),
+            tokens: tokens.clone(),
+            passwords: passwords.clone(),
+        },
+    );
     let people = People::new(people::Parts {
         db: db(),
         ids: ids(),
@@ -117,11 +129,11 @@ pub(super) async fn build(
         live: wired.sessions.clone(),
         sessions: sessions.clone(),
         reachability: reachability.clone(),
-        attendance,
-        tasks: tasks.clone(),
         config: config.calls.clone(),
         public_url: public_url.clone(),
         keep,
+        attendance,
+        tasks: tasks.clone(),
     });
     let call_records = CallRecords::new(call_records::Parts {
         db: db(),

@@ -31,7 +31,8 @@ impl ActorSystem {
                 tracing::error!(%error, "the actor system ended");
             }
         };
-        let thread = thread::Builder::new().name("actors".to_owned()).spawn(run).map_err(StartError::other)?;
+        let thread =
+            thread::Builder::new().name("actors".to_owned()).spawn(run).map_err(StartError::other)?;
         let (arbiters, system) = receiver.recv().map_err(StartError::other)?;
         Ok(Self { arbiters, system, thread })
     }

@@ -1,7 +1,8 @@
 //! The journal's one writing task and its bounded queue.
 
-use std::{sync::Arc, time::Instant};
+use std::{pin::pin, sync::Arc, time::Instant};
 
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -61,7 +62,7 @@ impl Journal {
     ) -> Self {
         let (queue, jobs) = mpsc::channel(options.queue);
         let writer = Writer { db, node, options, random, after, metrics };
-        tasks.spawn("journal", writer.run(jobs));
+        tasks.spawn("journal", writer.run(jobs, tasks.stopping()));
         Self { queue }
     }
 
@@ -105,10 +106,19 @@ struct Writer {
 }
 
 impl Writer {
-    /// Runs until every handle is gone, so that what was accepted before a shutdown is written.
-    async fn run(self, mut jobs: mpsc::Receiver<Job>) {
+    /// Runs until the server stops, and then until what was accepted before is written.
+    async fn run(self, mut jobs: mpsc::Receiver<Job>, stopping: impl Future<Output = ()>) {
         let mut batch = Vec::new();
-        while jobs.recv_many(&mut batch, self.options.batch).await > 0 {
+        let mut stopping = pin!(stopping.fuse());
+        loop {
+            tokio::select! {
+                biased;
+                taken = jobs.recv_many(&mut batch, self.options.batch) => if taken == 0 { return },
+                () = &mut stopping => {
+                    jobs.close();
+                    continue;
+                }
+            }
             let (appends, waiters): (Vec<_>, Vec<_>) =
                 batch.drain(..).map(|Job { append, done }| (append, done)).unzip();
             self.commit(appends, waiters).await;

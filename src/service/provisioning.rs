@@ -25,11 +25,12 @@ use crate::{
         codes::Code,
         error::{Error, Result},
         event::{StreamKind, org_channel, user_channel},
-        ids::{OrgId, PersonId, StreamId},
+        ids::{GroupId, OrgId, PersonId, StreamId},
     },
     journal::{Append, Guard, Journal, NewStream, Refusal},
     store::{
         Db,
+        groups::{self, NewPod},
         ids::Ids,
         organizations::{self, NewOrganization},
         people::{self, NewPerson},
@@ -179,7 +180,8 @@ impl Provisioning {
         );
 
         let end = now.plus(self.parts.auth.refresh_days);
-        let family = new_family(self.random.uuid(), (organization.id, admin.id), (Origin::Admin, None), now, end);
+        let family =
+            new_family(self.random.uuid(), (organization.id, admin.id), (Origin::Admin, None), now, end);
         let login = Login::of(&admin.row(), Some(family.id), Origin::Admin, None);
         let refresh = self.parts.tokens.mint_refresh(&login, end)?;
         let token =
@@ -208,6 +210,15 @@ impl Provisioning {
             api_key: api_key.key.expose().to_owned(),
             admin: AdminView { id: admin.id, email, token, refresh },
         })
+    }
+
+    /// A group of experts.
+    pub async fn create_pod(&self, organization: OrgId, name: &str, description: &str) -> Result<GroupId> {
+        let id = self.ids.next()?;
+        let created_at = self.clock.now();
+        let new = NewPod { id, organization, name, description, expert: true, created_at };
+        self.journal.append(Append::default().with(groups::insert(&new))).await?;
+        Ok(id)
     }
 
     /// `count` people with a token each that lives for `life` (the configured time of admin tokens where missing).

@@ -21,6 +21,7 @@ mod db;
 mod dialect;
 mod error;
 pub mod filter;
+pub mod groups;
 pub mod guest_links;
 pub mod idempotency;
 pub mod ids;

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::Command;
 use crate::{
     domain::{
-        caller::TokenKind,
+        caller::{Caller, TokenKind},
         error::{Error, Result},
         ids::{ConversationId, OrgId, PersonId},
         once::Once,
@@ -19,6 +19,9 @@ use crate::{
 
 /// Threads that are opened at the same time: they share commits.
 const THREADS_AT_ONCE: usize = 64;
+/// A thread that the server refuses for the moment is asked for again so often, after growing pauses.
+const ATTEMPTS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Where lines go.
 type Lines = mpsc::Sender<String>;
@@ -42,7 +45,8 @@ pub(super) async fn execute(services: &Services, command: Command, lines: &Lines
         }
         Command::CreateUsers { organization, count, workboxes, members, ttl, json_lines } => {
             let life = ttl.map(|seconds| Duration::from_secs(u64::from(seconds)));
-            let people = services.provisioning.create_people(OrgId(organization), count as usize, life).await?;
+            let people =
+                services.provisioning.create_people(OrgId(organization), count as usize, life).await?;
             let threads = open_threads(services, &people, workboxes, members as usize).await?;
             for (person, workboxes) in people.iter().zip(&threads) {
                 let line = if json_lines {
@@ -79,16 +83,19 @@ async fn open_threads(
     let mut threads = vec![Vec::new(); people.len()];
     let open = |number: usize| async move {
         let places = (0..members).map(move |place| (number * members + place) % people.len());
-        let opener = services.tokens.verify(&people[number * members % people.len()].token, &[TokenKind::User]).await?;
-        let new = NewWorkbox {
+        let opener = services
+            .tokens
+            .verify(&people[number * members % people.len()].token, &[TokenKind::User])
+            .await?;
+        let new = || NewWorkbox {
             title: format!("Thread {}", number + 1),
             description: String::new(),
             participants: places.clone().skip(1).map(|place| people[place].id).collect(),
             fields: Vec::new(),
             call: None,
         };
-        let thread = services.workboxes.create(&opener, new, &Once::none()).await?;
-        Ok::<_, Error>((thread.id, places))
+        let thread = open_thread(services, &opener, &new).await?;
+        Ok::<_, Error>((thread, places))
     };
     let mut opened = stream::iter((0..count as usize).map(open)).buffered(THREADS_AT_ONCE);
     while let Some((id, places)) = opened.try_next().await? {
@@ -97,6 +104,23 @@ async fn open_threads(
         }
     }
     Ok(threads)
+}
+
+/// Opens a thread, again when more is asked of the server than it takes at the moment.
+async fn open_thread(
+    services: &Services,
+    opener: &Caller,
+    new: &impl Fn() -> NewWorkbox,
+) -> Result<ConversationId> {
+    let mut attempts = 0;
+    loop {
+        match services.workboxes.create(opener, new(), &Once::none()).await {
+            Ok(thread) => return Ok(thread.id),
+            Err(error) if error.is_temporary() && attempts < ATTEMPTS => attempts += 1,
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(PAUSE * attempts).await;
+    }
 }
 
 /// A notice for people to read.

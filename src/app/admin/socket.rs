@@ -113,7 +113,9 @@ async fn answer(writer: &mut OwnedWriteHalf, answer: &Answer) -> io::Result<()> 
 pub(super) fn connect(path: &Path) -> io::Result<Option<Client>> {
     match Client::connect(path) {
         Ok(stream) => Ok(Some(stream)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
