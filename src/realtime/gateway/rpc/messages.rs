@@ -19,11 +19,6 @@ use crate::{
     service::messages::{Direction, Draft},
 };
 
-/// Page size of histories where the client leaves it to us.
-const DEFAULT_PAGE: i64 = 50;
-/// Largest page of a history.
-const LARGEST_PAGE: i64 = 200;
-
 pub(super) const ACTIONS: &[Row] = &[
     ("message.send", Permissions::USE_WORKBOXES, |ask| Box::pin(send(ask))),
     ("message.edit", Permissions::USE_WORKBOXES, |ask| Box::pin(edit(ask))),
