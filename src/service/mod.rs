@@ -10,7 +10,6 @@ pub mod call_replies;
 pub mod calls;
 pub mod ice;
 pub mod keys;
-pub mod links;
 pub mod messages;
 pub mod notices;
 pub mod passwords;

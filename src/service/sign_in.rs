@@ -9,7 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    addresses, links,
+    addresses,
     passwords::Passwords,
     rate_limit::{Limit, address_key},
     tokens::{ACCESS_TOKEN_PREFIX, Login, Origin, Revoked, Tokens, claims},
@@ -218,24 +218,18 @@ impl SignIn {
         self.tokens.mint_user(&login, self.tokens.user_end())
     }
 
-    /// A guest's link that [`SignIn::find_link`] found: tokens that end with it.
+    /// A guest's link that was found by its random bits: tokens that end with it.
     pub async fn link(&self, link: &OpenedLink) -> Result<TokenPair> {
+        if link.revoked_at.is_some() || link.expires_at <= self.clock.now() {
+            return Err(Error::new(Code::LinkExpired, "the link is over or was taken back"));
+        }
         let person = self.enterable(link.person_id).await?;
         self.begin(&person, Origin::Link, Some(link.id.0), Some(link)).await
     }
 
-    /// The link behind an address that somebody shows: it must be known, not over and not taken back. Attempts are
-    /// limited per address.
-    pub async fn find_link(&self, link_url: &str, address: IpAddr) -> Result<OpenedLink> {
-        self.visitors.attempt(("link", address_key(address)))?;
-        let unknown = || Error::new(Code::LinkExpired, "the link is over or was taken back");
-        let secret = links::secret_of(link_url).ok_or_else(unknown)?;
-        let link = store::link_by_hash(&self.db, links::hash_of(&secret)).await?.ok_or_else(unknown)?;
-        self.visitors.refund(("link", address_key(address)));
-        if link.revoked_at.is_some() || link.expires_at <= self.clock.now() {
-            return Err(unknown());
-        }
-        Ok(link)
+    /// Counts an attempt to open a link; links are random enough, this keeps guessing from costing us anything.
+    pub fn link_attempt(&self, address: IpAddr) -> Result<()> {
+        self.visitors.attempt(("link", address_key(address)))
     }
 
     /// A display name: a visitor without an account, in the application's organisation (or the oldest one).

@@ -15,6 +15,9 @@ statements! {
     BY_UUID = "select g.id, g.uuid, g.conversation_id, g.organization_id, g.person_id, g.sealed, g.email, g.phone, \
         g.action, g.joined_at, g.expires_at, g.revoked_at, p.name, p.stream_id \
         from guest_link g join person p on p.id = g.person_id where g.uuid = $1 and g.conversation_id = $2";
+    BY_HASH = "select g.id, g.uuid, g.conversation_id, g.organization_id, g.person_id, g.sealed, g.email, g.phone, \
+        g.action, g.joined_at, g.expires_at, g.revoked_at, p.name, p.stream_id \
+        from guest_link g join person p on p.id = g.person_id where g.hash = $1";
     SEND_AGAIN = "update guest_link set action = $2, sent_at = $3, expires_at = $4 \
         where id = $1 and revoked_at is null";
     JOIN = "update guest_link set joined_at = coalesce(joined_at, $2) where id = $1 and revoked_at is null";
@@ -108,6 +111,11 @@ pub fn insert(new: &NewGuestLink<'_>) -> Stmt {
 /// The link of a guest of this thread.
 pub async fn by_uuid(db: &Db, conversation: ConversationId, uuid: Uuid) -> Result<Option<GuestLink>> {
     sql(BY_UUID).bind(uuid).bind(conversation).optional(db).await
+}
+
+/// The link with this secret part.
+pub async fn by_hash(db: &Db, hash: [u8; 32]) -> Result<Option<GuestLink>> {
+    sql(BY_HASH).bind(hash.to_vec()).optional(db).await
 }
 
 /// Notes that a living link is sent once more: one row.

@@ -65,15 +65,12 @@ statements! {
     ACCESS_TOKENS_REMOVE_ALL =
         "update personal_access_token set removed_at = $2 where person_id = $1 and removed_at is null";
     IN_CONVERSATION =
-        "select cast(1 as bigint) from participant where conversation_id = $1 and person_id = $2 and removed_at is null";
+        "select 1 from participant where conversation_id = $1 and person_id = $2 and removed_at is null";
     CONVERSATION_ORGANIZATION = "select organization_id from conversation where id = $1";
     IN_SESSION =
-        "select cast(1 as bigint) from session_member where session_id = $1 and person_id = $2 and removed_at is null";
+        "select 1 from session_member where session_id = $1 and person_id = $2 and removed_at is null";
     WORKBOX_OF_GUEST =
         "select conversation_id from guest_link where person_id = $1 and revoked_at is null order by id desc limit 1";
-    LINK_BY_HASH =
-        "select id, uuid, organization_id, conversation_id, person_id, joined_at, expires_at, revoked_at, action \
-         from guest_link where hash = $1";
     AUDIT =
         "insert into audit_log (id, organization_id, time, actor_id, acting_for_id, action, subject, detail) \
          values ($1, $2, $3, $4, $5, $6, $7, $8)";
@@ -324,8 +321,8 @@ pub async fn workbox_of_guest(on: impl Executor, person: PersonId) -> Result<Opt
     Ok(row.map(|(id,)| id))
 }
 
-/// A guest's link, as opening it needs it.
-#[derive(Clone, Debug, sqlx::FromRow)]
+/// A guest's link that somebody opens.
+#[derive(Clone, Debug)]
 pub struct OpenedLink {
     /// The link.
     pub id: GuestLinkId,
@@ -345,11 +342,6 @@ pub struct OpenedLink {
     pub revoked_at: Option<Timestamp>,
     /// What opening it leads to: nothing, `join_session`, `start_procedure=<id>`.
     pub action: String,
-}
-
-/// The link with the hash of these random bits, over or not.
-pub async fn link_by_hash(on: impl Executor, hash: [u8; 32]) -> Result<Option<OpenedLink>> {
-    sql(LINK_BY_HASH).bind(hash.to_vec()).optional(on).await
 }
 
 /// A row of the audit log.

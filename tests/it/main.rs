@@ -16,4 +16,5 @@ mod http;
 mod identity;
 mod realtime;
 mod store;
+mod threads;
 mod walls;

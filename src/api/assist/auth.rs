@@ -38,7 +38,7 @@ operations! {
         fails Authentication;
     /// Sign in as the guest of a help thread's link.
     POST "/v1r1/auth/from_url" => 200 sign_in_from_url(Body<Link>) -> Json<TokenPair>, None [no_store],
-        fails LinkExpired;
+        fails LinkExpired | NotFound;
     /// Sign in with a personal access token; no refresh token comes back.
     POST "/v1r1/auth/pat" => 200 sign_in_with_access_token(Body<AccessToken>) -> Json<Token>, None [no_store],
         fails Authentication;
@@ -164,8 +164,8 @@ async fn sign_in_anonymous(cx: &Cx, Body(visitor): Body<Visitor>) -> Result<Json
 }
 
 async fn sign_in_from_url(cx: &Cx, Body(body): Body<Link>) -> Result<Json<TokenPair>> {
-    let link = cx.services.sign_in.find_link(body.link_url.expose(), cx.request.remote).await?;
-    cx.services.workboxes.join(&link).await?;
+    cx.services.sign_in.link_attempt(cx.request.remote)?;
+    let link = cx.services.workboxes.open_link(body.link_url.expose()).await?;
     cx.services.sign_in.link(&link).await.map(Json)
 }
 

@@ -122,6 +122,6 @@ async fn get_workbox_of_call(cx: &Cx, Seg(call): Seg<String>) -> Result<Json<Cal
 }
 
 async fn get_workbox_by_url(cx: &Cx, Query(link): Query<Link>) -> Result<Json<WorkboxView>> {
-    let link = cx.services.sign_in.find_link(&link.link_url, cx.request.remote).await?;
-    Ok(Json(cx.services.workboxes.by_link(&cx.caller, &link).await?))
+    cx.services.sign_in.link_attempt(cx.request.remote)?;
+    Ok(Json(cx.services.workboxes.by_url(&cx.caller, &link.link_url).await?))
 }

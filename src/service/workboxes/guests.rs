@@ -1,7 +1,7 @@
 //! Guests: invited into one thread by a link that is a secret, resent, revoked, opened.
 //!
-//! The form of links is told in `service::links`; `&action=` follows where one leads somewhere. Who shows one is found
-//! by `service::sign_in`, which limits attempts, and let in here.
+//! A link is `<public url>/thread/<guest uuid>?sig=<128 random bits>`, with `&action=` where it leads somewhere. Of the
+//! random bits the database holds a hash to find the link by, and a sealed copy to send it again.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{GuestNotice, WorkboxView, Workboxes, view::GuestView};
 use crate::{
+    base::seal::fingerprint,
     domain::{
         caller::Caller,
         codes::Code,
@@ -21,7 +22,7 @@ use crate::{
     },
     journal::{NewStream, Refusal, RowOp},
     live::conversation::Decision,
-    service::{addresses, links, tokens::Revoked},
+    service::{addresses, tokens::Revoked},
     store::{
         conversations,
         guest_links::{self, GuestLink, NewGuestLink},
@@ -34,6 +35,10 @@ use crate::{
 const SEALED: &str = "guest_link.sealed";
 /// Longest words of an inviter and longest action, in characters.
 const TEXT_LIMIT: usize = 255;
+/// Path of links, before the guest's uuid.
+const PATH: &str = "/thread/";
+/// Longest link that is looked at, in bytes.
+const LINK_LIMIT: usize = 2_048;
 
 const LINK_GONE: Refusal = Refusal::new(Code::LinkExpired, "the link was taken back");
 
@@ -136,7 +141,7 @@ impl Workboxes {
         let inviter = caller.person()?;
         let now = tools.clock.now();
         let uuid = tools.random.uuid();
-        let secret = links::new_secret(&tools.random);
+        let secret = tools.random.token::<16>();
         let expires_at = now.plus(self.options.link_life);
         let Checked { name, email, phone, message, action } = invitation;
 
@@ -170,7 +175,7 @@ impl Workboxes {
                 conversation: id,
                 organization: caller.organization,
                 person,
-                hash: links::hash_of(&secret),
+                hash: fingerprint(&secret),
                 sealed: self.sealer.seal(SEALED, secret.as_bytes(), &tools.random),
                 email: email.as_deref(),
                 phone: phone.as_deref(),
@@ -208,7 +213,15 @@ impl Workboxes {
                 change.row(conversations::save(state, change.now));
                 let now = change.now;
                 super::Tools::remember(keep, &mut change.rows, &remembered, &Outcome { uuid }, now);
-                change.events.add(state.stream, "guest.invited", &told(person, uuid, name, false));
+                let guest = GuestView {
+                    id: person,
+                    uuid,
+                    name,
+                    has_joined: false,
+                    last_read_message_id: None,
+                    unread_count: None,
+                };
+                change.events.add(state.stream, "guest.invited", &guest);
                 Ok(())
             })
             .await?;
@@ -273,7 +286,14 @@ impl Workboxes {
                     change.row(conversations::remove_participant(id, person, now));
                 }
                 change.row(conversations::save(state, now));
-                let view = told(person, uuid, guest.name, guest.joined_at.is_some());
+                let view = GuestView {
+                    id: person,
+                    uuid,
+                    name: guest.name,
+                    has_joined: guest.joined_at.is_some(),
+                    last_read_message_id: None,
+                    unread_count: None,
+                };
                 change.events.add(state.stream, "guest.revoked", &view);
                 Ok(())
             })
@@ -283,44 +303,80 @@ impl Workboxes {
         Ok(view)
     }
 
-    /// Lets the guest of a link that was found and is good into its thread: the first opening does, later ones change
-    /// nothing.
-    pub async fn join(&self, link: &OpenedLink) -> Result<()> {
-        if link.joined_at.is_some() {
-            return Ok(());
+    /// Opens a link: finds the guest, who is in the thread from the first time on. Whoever holds the link may; callers
+    /// limit attempts. Unknown links are `not_found`, dead ones `link_expired`.
+    pub async fn open_link(&self, link: &str) -> Result<OpenedLink> {
+        let found = self.by_link(link).await?;
+        let person = found.person_id;
+        if found.joined_at.is_none() {
+            let name = found.name.clone();
+            let actor = Arc::new(Actor { kind: "guest", id: person.0, name: name.clone() });
+            let participant = self.tools.ids.next::<ParticipantId>()?;
+            let (link, uuid, id) = (found.id, found.uuid, found.conversation_id);
+            self.tools
+                .conversations
+                .decide(id, move |state, env| {
+                    let mut change = super::Change::new(env, Some(actor));
+                    if state.members.contains_key(&person) {
+                        // Opened twice at once: the answer waits for the first all the same.
+                        return Ok(Decision::new(change.into_append(), ()));
+                    }
+                    let now = change.now;
+                    change.rows.rows.push(RowOp::exec_one(guest_links::join(link, now), LINK_GONE));
+                    let place = Member { participant, guest: true, ..Member::default() };
+                    change.row(conversations::add_participant(participant, id, person, true, false, now));
+                    state.add(person, place);
+                    change.row(conversations::save(state, now));
+                    let view = GuestView {
+                        id: person,
+                        uuid,
+                        name,
+                        has_joined: true,
+                        last_read_message_id: None,
+                        unread_count: None,
+                    };
+                    change.events.add(state.stream, "guest.joined", &view);
+                    Ok(Decision::new(change.into_append(), ()))
+                })
+                .await?;
         }
-        let (person, uuid, id) = (link.person_id, link.uuid, link.conversation_id);
-        let guest = guest_links::by_uuid(&self.tools.db, id, uuid).await?;
-        let guest = guest.filter(|guest| guest.revoked_at.is_none()).ok_or(LINK_GONE)?;
-        let actor = Arc::new(Actor { kind: "guest", id: person.0, name: guest.name.clone() });
-        let participant = self.tools.ids.next::<ParticipantId>()?;
-        self.tools
-            .conversations
-            .decide(id, move |state, env| {
-                let mut change = super::Change::new(env, Some(actor));
-                if state.members.contains_key(&person) {
-                    // Opened twice at once: the answer waits for the first all the same.
-                    return Ok(Decision::new(change.into_append(), ()));
-                }
-                let now = change.now;
-                change.rows.rows.push(RowOp::exec_one(guest_links::join(guest.id, now), LINK_GONE));
-                let place = Member { participant, guest: true, ..Member::default() };
-                change.row(conversations::add_participant(participant, id, person, true, false, now));
-                state.add(person, place);
-                change.row(conversations::save(state, now));
-                change.events.add(state.stream, "guest.joined", &told(person, uuid, guest.name, true));
-                Ok(Decision::new(change.into_append(), ()))
-            })
-            .await
+        Ok(OpenedLink {
+            id: found.id,
+            uuid: found.uuid,
+            organization_id: found.organization_id,
+            conversation_id: found.conversation_id,
+            person_id: person,
+            joined_at: found.joined_at.or(Some(self.tools.clock.now())),
+            expires_at: found.expires_at,
+            revoked_at: None,
+            action: found.action,
+        })
     }
 
-    /// The thread behind a link that was found and is good, for its guest or for a member of the thread.
-    pub async fn by_link(&self, caller: &Caller, link: &OpenedLink) -> Result<WorkboxView> {
-        let other_guest = caller.is_outsider() && caller.person != Some(link.person_id);
-        if link.organization_id != caller.organization || other_guest {
-            return Err(Error::not_found("workbox"));
+    /// The thread behind a link, for its guest or for a member of the thread.
+    pub async fn by_url(&self, caller: &Caller, link: &str) -> Result<WorkboxView> {
+        let found = self.by_link(link).await?;
+        if found.organization_id != caller.organization {
+            return Err(Error::not_found("link"));
         }
-        self.get(caller, link.conversation_id).await
+        if caller.is_outsider() && caller.person != Some(found.person_id) {
+            return Err(Error::not_found("link"));
+        }
+        self.get(caller, found.conversation_id).await
+    }
+
+    async fn by_link(&self, link: &str) -> Result<GuestLink> {
+        let unknown = || Error::not_found("link");
+        let (uuid, secret) = parse(link).ok_or_else(unknown)?;
+        let found = guest_links::by_hash(&self.tools.db, fingerprint(secret)).await?;
+        let found = found.filter(|found| found.uuid == uuid).ok_or_else(unknown)?;
+        if found.revoked_at.is_some() {
+            return Err(LINK_GONE.into());
+        }
+        if found.expires_at <= self.tools.clock.now() {
+            return Err(Error::new(Code::LinkExpired, "the link is over"));
+        }
+        Ok(found)
     }
 
     /// A guest of this thread whose link was not taken back.
@@ -338,7 +394,8 @@ impl Workboxes {
     }
 
     fn address(&self, uuid: Uuid, secret: &str, action: &str) -> String {
-        let mut link = links::guest_link(&self.options.public_url, uuid, secret);
+        let base = &self.options.public_url;
+        let mut link = format!("{base}{PATH}{uuid}?sig={secret}");
         if !action.is_empty() {
             link.push_str("&action=");
             link.extend(percent_encoding::utf8_percent_encode(action, percent_encoding::NON_ALPHANUMERIC));
@@ -347,9 +404,16 @@ impl Workboxes {
     }
 }
 
-/// A guest as events show them.
-fn told(id: PersonId, uuid: Uuid, name: String, has_joined: bool) -> GuestView {
-    GuestView { id, uuid, name, has_joined, last_read_message_id: None, unread_count: None }
+/// Guest's uuid and secret of a link of ours, whatever host it names: behind a proxy there may be several.
+fn parse(link: &str) -> Option<(Uuid, &str)> {
+    let link = link.trim();
+    if link.len() > LINK_LIMIT {
+        return None;
+    }
+    let (path, query) = link.split('#').next()?.split_once('?')?;
+    let uuid = path.rsplit('/').next()?.parse().ok()?;
+    let secret = query.split('&').find_map(|pair| pair.strip_prefix("sig="))?;
+    Some((uuid, secret))
 }
 
 fn checked(invitation: Invitation) -> Result<Checked> {
@@ -384,6 +448,17 @@ fn checked_action(action: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_are_read_whole() {
+        let uuid = "6f2c1b52-6d0c-4c3a-9f0e-0d7d6c1a2b3c";
+        let link = format!("https://help.example/thread/{uuid}?sig=abc&action=join%5Fsession");
+        assert_eq!(parse(&link), Some((uuid.parse().unwrap(), "abc")));
+        for bad in ["", "x", "https://help.example/thread/", &format!("https://help.example/thread/{uuid}")] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+        assert_eq!(parse(&format!("{link}{}", "x".repeat(LINK_LIMIT))), None);
+    }
 
     #[test]
     fn actions_are_known() {

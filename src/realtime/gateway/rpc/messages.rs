@@ -19,7 +19,6 @@ use crate::{
     service::messages::{Direction, Draft},
 };
 
-
 pub(super) const ACTIONS: &[Row] = &[
     ("message.send", Permissions::USE_WORKBOXES, |ask| Box::pin(send(ask))),
     ("message.edit", Permissions::USE_WORKBOXES, |ask| Box::pin(edit(ask))),
