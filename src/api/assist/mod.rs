@@ -47,6 +47,7 @@ pub static FAMILY: Family = Family {
         api_keys::OPS,
         attachments::OPS,
         auth::OPS,
+        auth::federate::OPS,
         call_attachments::OPS,
         calls::OPS,
         colleagues::OPS,

@@ -37,7 +37,7 @@ use crate::{
         caller::{Caller, PersonKind, TokenKind},
         codes::Code,
         error::{Error, Result},
-        ids::{ApiKeyId, ConversationId, OrgId, PartnerKeyId, PersonId, SessionId},
+        ids::{ApiKeyId, ConversationId, OrgId, PersonId, SessionId},
         permission::Permissions,
     },
     store::{Db, keys, organizations, tokens as store},
@@ -91,7 +91,8 @@ struct Inner {
     keys: SigningKeys,
     standing: Standing,
     partners: Cache<OrgId, Option<Arc<Partner>>>,
-    partner_tokens: Cache<[u8; 32], PartnerKeyId>,
+    /// By hash, with the family of the key: a replaced key has another family.
+    partner_tokens: Cache<[u8; 32], Uuid>,
     access_tokens: Cache<[u8; 32], Option<(PersonId, Uuid)>>,
     revocations: OnceLock<Arc<dyn Revocations>>,
 }
@@ -109,7 +110,6 @@ struct Partner {
 }
 
 struct PartnerKey {
-    id: PartnerKeyId,
     family: Uuid,
     key: DecodingKey,
 }
@@ -362,7 +362,7 @@ impl Tokens {
         let partner = partner.ok_or_else(|| invalid("no partner keys"))?;
         let hash = fingerprint(token);
         let known = self.0.partner_tokens.get(&hash);
-        let known = known.and_then(|id| partner.keys.iter().find(|key| key.id == id));
+        let known = known.and_then(|family| partner.keys.iter().find(|key| key.family == family));
         let (claims, family) = match known {
             Some(key) => (claimed, key.family),
             None => self.try_keys(token, &partner, hash)?,
@@ -389,7 +389,7 @@ impl Tokens {
         let mark = self.0.partner_tokens.mark();
         for key in &partner.keys {
             if let Some(claims) = decode(token, &key.key, Algorithm::RS256)? {
-                self.0.partner_tokens.put(hash, key.id, mark);
+                self.0.partner_tokens.put(hash, key.family, mark);
                 return Ok((claims, key.family));
             }
         }
@@ -405,7 +405,7 @@ impl Tokens {
             let rows = keys::partner_keys(db, id).await?;
             let keys = rows.into_iter().filter_map(|row| {
                 let key = DecodingKey::from_rsa_pem(row.public_key.as_bytes()).ok()?;
-                Some(PartnerKey { id: row.id, family: row.family_id?, key })
+                Some(PartnerKey { family: row.family_id?, key })
             });
             Ok(Some(Arc::new(Partner { name: organization.name, keys: keys.collect() })))
         };

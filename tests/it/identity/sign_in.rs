@@ -150,17 +150,16 @@ on_both! {
         let world = World::new(db).await;
         let (gil, thread) = (world.hire("Gil").await, ConversationId(40));
         let end = world.clock.now().plus(Duration::from_hours(2));
-        let secret_part = links::new_secret(&world.random);
         sql("update person set kind = 'guest', email = null, email_key = null where id = $1").bind(gil).execute(&world.db.db).await.unwrap();
         sql("insert into participant (id, conversation_id, person_id, guest, creator, important, has_participated, \
              joined_at, received_id, read_id, announced_received_id, announced_read_id) \
              values (1, $1, $2, true, false, false, false, 0, 0, 0, 0, 0)").bind(thread).bind(gil).execute(&world.db.db).await.unwrap();
+        let text = links::new_secret(&world.random);
         sql("insert into guest_link (id, uuid, conversation_id, organization_id, person_id, hash, sealed, action, \
-             invited_by, created_at, expires_at) values (1, $1, $2, $3, $4, $5, $6, '', 1, 0, $7)")
+             invited_by, created_at, expires_at) values (1, $1, $2, $3, $4, $5, $5, '', 1, 0, $6)")
             .bind(world.random.uuid()).bind(thread).bind(world.acme.organization.id).bind(gil)
-            .bind(links::hash_of(&secret_part).to_vec()).bind(vec![0_u8]).bind(end)
-            .execute(&world.db.db).await.unwrap();
-        let url = links::guest_link("http://help.test", world.random.uuid(), &secret_part);
+            .bind(links::hash_of(&text).to_vec()).bind(end).execute(&world.db.db).await.unwrap();
+        let url = links::guest_link("http://help.test", world.random.uuid(), &text);
         let link = world.sign_in.find_link(&url, HOME).await.unwrap();
         let pair = world.sign_in.link(&link).await.unwrap();
         let guest = world.user(&pair.token).await.unwrap();
@@ -175,8 +174,15 @@ on_both! {
         world.tokens.revoke(Revoked::Workbox(gil, thread));
         assert_eq!(code(world.user(&renewed.token).await), Code::LinkExpired);
         sql("update guest_link set revoked_at = 1").execute(&world.db.db).await.unwrap();
-        assert_eq!(code(world.sign_in.find_link(&url, HOME).await), Code::LinkExpired);
-        assert_eq!(code(world.sign_in.find_link("http://help.test/guest/x?sig=AAAAAAAAAAAAAAAAAAAAAA", HOME).await), Code::LinkExpired);
+        for link in [url.as_str(), "http://help.test/guest/x?sig=AAAAAAAAAAAAAAAAAAAAAA", "", "nonsense"] {
+            assert_eq!(code(world.sign_in.find_link(link, HOME).await), Code::LinkExpired);
+        }
+        // Guessing is limited.
+        let mut tries = 0;
+        while code(world.sign_in.find_link("?sig=AAAAAAAAAAAAAAAAAAAAAA", HOME).await) == Code::LinkExpired {
+            tries += 1;
+        }
+        assert!((90..=100).contains(&tries), "{tries}");
     }
 
     async fn a_new_password_ends_other_sign_ins(db: TestDb) {
