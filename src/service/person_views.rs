@@ -58,6 +58,16 @@ pub struct WorkspaceEntry {
     pub workspace_id: OrgId,
 }
 
+/// A person's status as the two versions of the contract show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Status {
+    /// One of [`status`].
+    Number(i64),
+    /// `Registered` or `Invited`.
+    Word(&'static str),
+}
+
 /// An account. Keys are always there; null where nothing is known.
 #[derive(Clone, Debug, Serialize)]
 #[expect(missing_docs, reason = "the fields of the contract's user, enterprise_user and personal_user")]
@@ -79,7 +89,7 @@ pub struct UserView {
     pub permissions: Vec<&'static str>,
     pub active: bool,
     pub available: bool,
-    pub status: i64,
+    pub status: Status,
     pub status_message: Option<String>,
     pub unavailable_expires_at: Option<Timestamp>,
     pub on_call: bool,
@@ -135,7 +145,7 @@ impl UserView {
             permissions: permissions_of(person).names(),
             active: person.active,
             available: person.active && !unavailable,
-            status: status_of(person, now, online),
+            status: Status::Number(status_of(person, now, online)),
             status_message: person.status_message.clone().filter(|_| unavailable),
             unavailable_expires_at: person.unavailable_expires_at.filter(|_| unavailable),
             on_call: person.on_call,
@@ -165,6 +175,13 @@ impl UserView {
             workspaces: Vec::new(),
             avatar: None,
         }
+    }
+
+    /// With the status in words, as the newer version shows it.
+    #[must_use]
+    pub fn in_words(self) -> Self {
+        let status = Status::Word(if self.is_confirmed { "Registered" } else { "Invited" });
+        Self { status, ..self }
     }
 
     /// Adds groups and workspaces out of what was read for a whole page.

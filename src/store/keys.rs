@@ -41,7 +41,7 @@ statements! {
          where k.organization_id = $1 order by k.id";
     PARTNER_KEYS_COUNT = "select count(*) from partner_key where organization_id = $1";
     PARTNER_KEYS_HAVE_ROOM =
-        "select 1 where (select count(*) from partner_key where organization_id = $1) < $2";
+        "select cast(1 as bigint) where (select count(*) from partner_key where organization_id = $1) < $2";
     PARTNER_KEY_INSERT =
         "insert into partner_key (id, organization_id, description, public_key, created_at, updated_at) \
          values ($1, $2, $3, $4, $5, $5)";

@@ -33,17 +33,17 @@ statements! {
         "select id, organization_id, kind, password_hash, active, confirmed_at from person \
          where username_key = $1 and removed_at is null";
     EMAIL_IS_FREE =
-        "select 1 where not exists (select 1 from person where email_key = $1 and removed_at is null and id <> $2)";
+        "select cast(1 as bigint) where not exists (select 1 from person where email_key = $1 and removed_at is null and id <> $2)";
     USERNAME_IS_FREE =
-        "select 1 where not exists \
+        "select cast(1 as bigint) where not exists \
          (select 1 from person where username_key = $1 and removed_at is null and id <> $2)";
     IS_LIVING =
-        "select 1 from person where id = $2 and organization_id = $1 and removed_at is null";
+        "select cast(1 as bigint) from person where id = $2 and organization_id = $1 and removed_at is null";
     HAS_ROOM =
-        "select 1 where (select count(*) from person \
+        "select cast(1 as bigint) where (select count(*) from person \
          where organization_id = $1 and kind = 'member' and removed_at is null) < $2";
     HAS_OTHER_ADMINISTRATOR =
-        "select 1 from person where organization_id = $1 and id <> $2 and removed_at is null and active \
+        "select cast(1 as bigint) from person where organization_id = $1 and id <> $2 and removed_at is null and active \
          and role in ('SiteAdmin', 'EnterpriseAdmin')";
     INSERT =
         "insert into person (id, uuid, organization_id, login_id, kind, name, name_key, email, email_key, username, \

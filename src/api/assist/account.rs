@@ -77,8 +77,15 @@ pub struct PersonalUser {
     user: User,
     /// What this token allows; `permissions` are the account's.
     token_permissions: Vec<&'static str>,
-    /// How a person signs in elsewhere: nowhere yet.
-    oauth2: Option<()>,
+    oauth2: OAuth2,
+}
+
+/// Where the person signs in instead of here: nowhere.
+#[derive(Default, Serialize)]
+struct OAuth2 {
+    account_url: Option<String>,
+    logout_url: Option<String>,
+    provider: Option<String>,
 }
 
 async fn get_info(cx: &Cx) -> Result<Json<User>> {
@@ -132,5 +139,6 @@ async fn own(cx: &Cx) -> Result<User> {
 }
 
 fn personal(cx: &Cx, user: User) -> Result<Json<PersonalUser>> {
-    Ok(Json(PersonalUser { user, token_permissions: cx.caller.permissions.names(), oauth2: None }))
+    let token_permissions = cx.caller.permissions.names();
+    Ok(Json(PersonalUser { user: user.in_words(), token_permissions, oauth2: OAuth2::default() }))
 }

@@ -102,15 +102,19 @@ async fn list_enterprise_users_v1(
     cx: &Cx,
     query: Query<ListQuery>,
 ) -> Result<Json<Numbered<User>>> {
-    list_enterprise_users(cx, query).await
+    page(cx, query).await.map(Json)
 }
 
-async fn list_enterprise_users(cx: &Cx, Query(query): Query<ListQuery>) -> Result<Json<Numbered<User>>> {
+async fn list_enterprise_users(cx: &Cx, query: Query<ListQuery>) -> Result<Json<Numbered<User>>> {
+    Ok(Json(page(cx, query).await?.map(User::in_words)))
+}
+
+async fn page(cx: &Cx, Query(query): Query<ListQuery>) -> Result<Numbered<User>> {
     let scope = Scope { inactive: true, ..Scope::default() };
     let page = people_page(cx, &cx.caller, &scope, &query).await?;
     let Numbered { entries, page, page_size, total_entries, total_pages } = page;
     let entries = users(cx, entries, EntryTokens::Acting).await?;
-    Ok(Json(Numbered { entries, page, page_size, total_entries, total_pages }))
+    Ok(Numbered { entries, page, page_size, total_entries, total_pages })
 }
 
 async fn create_enterprise_user(cx: &Cx, Body(new): Body<NewEnterpriseUser>) -> Result<Json<Created>> {
@@ -137,7 +141,7 @@ async fn create_enterprise_user(cx: &Cx, Body(new): Body<NewEnterpriseUser>) -> 
 async fn get_enterprise_user(cx: &Cx, Seg(id): Seg<PersonId>) -> Result<Json<User>> {
     let row = people::in_organization(&cx.services.db, cx.caller.organization, id).await?;
     let row = row.filter(|row| row.kind == "member").ok_or_else(|| Error::not_found("user"))?;
-    user(cx, row, EntryTokens::Acting).await.map(Json)
+    Ok(Json(user(cx, row, EntryTokens::Acting).await?.in_words()))
 }
 
 async fn update_enterprise_user(
@@ -159,7 +163,7 @@ async fn update_enterprise_user(
         admin_pod_ids: change.admin_pod_ids,
     };
     let row = cx.services.people.change(&cx.caller, id, change).await?;
-    user(cx, row, EntryTokens::Acting).await.map(Json)
+    Ok(Json(user(cx, row, EntryTokens::Acting).await?.in_words()))
 }
 
 async fn delete_enterprise_user(cx: &Cx, Seg(id): Seg<PersonId>) -> Result<Nothing> {

@@ -47,7 +47,6 @@ pub static FAMILY: Family = Family {
         api_keys::OPS,
         attachments::OPS,
         auth::OPS,
-        auth::federate::OPS,
         call_attachments::OPS,
         calls::OPS,
         colleagues::OPS,
@@ -67,6 +66,7 @@ pub static FAMILY: Family = Family {
         sessions::OPS,
         workbox::OPS,
         workboxes::OPS,
+        auth::federate::OPS,
         super::files::OPS,
     ],
     contract: &[

@@ -12,7 +12,10 @@ use crate::{
         query::{ListQuery, Numbered},
     },
     http::Cx,
-    service::{person_views::UserView, views::Avatar},
+    service::{
+        person_views::{UserView, is_unavailable, status_of},
+        views::Avatar,
+    },
     store::people::{self, Membership, PersonRow},
 };
 
@@ -31,6 +34,14 @@ pub struct User {
     pub view: UserView,
     /// Acts as the person, or names them, depending on what the caller may do.
     pub token: Option<String>,
+}
+
+impl User {
+    /// As the newer version shows it.
+    #[must_use]
+    pub fn in_words(self) -> Self {
+        Self { view: self.view.in_words(), ..self }
+    }
 }
 
 /// `contactV1R1` of the contract.
@@ -123,21 +134,21 @@ pub async fn contacts(cx: &Cx, page: Numbered<PersonRow>) -> Result<Numbered<Con
     let favorites = people::favorites(&services.db, person, page.entries.iter().map(|row| row.id)).await?;
     let now = services.clock.now();
     Ok(page.map(|row| {
-        let view = UserView::new(&row, now, services.reachability.is_connected(row.login_id));
+        let online = services.reachability.is_connected(row.login_id);
         Contact {
             id: row.id,
+            avatar: Avatar::default(),
+            favorite: favorites.contains(&row.id),
+            reachable: reachable.contains(&row.login_id),
+            supports_messaging: true,
+            available: row.active && !is_unavailable(&row, now),
+            status: status_of(&row, now, online),
+            on_call_group: false,
             name: row.name,
             username: row.username,
             title: row.title,
             location: row.location,
             license: row.license,
-            avatar: Avatar::default(),
-            favorite: favorites.contains(&row.id),
-            reachable: reachable.contains(&row.login_id),
-            supports_messaging: true,
-            available: view.available,
-            status: view.status,
-            on_call_group: false,
         }
     }))
 }

@@ -12,7 +12,7 @@ use switchboard::{
     },
     service::{
         people::{Device, NewUser, OwnChange, UserChange},
-        person_views::{UserView, status, status_of},
+        person_views::{Status, UserView, status, status_of},
         tokens::Revoked,
     },
     store::{people, sql},
@@ -195,9 +195,9 @@ on_both! {
         away(Some(60)).await.unwrap();
         let view = |row: &people::PersonRow| UserView::new(row, world.clock.now(), true);
         let row = world.row(world.bob).await;
-        assert_eq!((view(&row).available, view(&row).status, view(&row).status_message.as_deref()), (false, 104, Some("lunch")));
+        assert_eq!((view(&row).available, view(&row).status, view(&row).status_message.as_deref()), (false, Status::Number(104), Some("lunch")));
         world.clock.advance(Duration::from_secs(60));
-        assert_eq!((view(&row).available, view(&row).status, view(&row).status_message), (true, 100, None));
+        assert_eq!((view(&row).available, view(&row).status, view(&row).status_message), (true, Status::Number(100), None));
         away(None).await.unwrap();
         world.people.set_available(&bob).await.unwrap();
         assert!(view(&world.row(world.bob).await).available);
