@@ -232,11 +232,13 @@ fn frames(
                 shard.hang_up(connection, Disconnect { code, reason: "" });
             }
             Opcode::Close => connection.life.set(Life::Dead),
-            Opcode::Text | Opcode::Binary | Opcode::Continuation => match assembly.take(&raw, payload, limit)? {
-                Whole::Borrowed(opcode, message) => receive(shard, connection, opcode, message)?,
-                Whole::Joined(opcode, message) => receive(shard, connection, opcode, &message)?,
-                Whole::Partial => {}
-            },
+            Opcode::Text | Opcode::Binary | Opcode::Continuation => {
+                match assembly.take(&raw, payload, limit)? {
+                    Whole::Borrowed(opcode, message) => receive(shard, connection, opcode, message)?,
+                    Whole::Joined(opcode, message) => receive(shard, connection, opcode, &message)?,
+                    Whole::Partial => {}
+                }
+            }
         }
         if !connection.is_open() {
             // What follows a close is of no interest.

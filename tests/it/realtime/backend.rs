@@ -158,7 +158,8 @@ impl Backend for Backing {
             "expired" => Err(error::TOKEN_EXPIRED.into()),
             "away" => Err(Error::unavailable("database").into()),
             _ => {
-                let (identity, expires_at) = read_token(&me.clock, &hello.token).ok_or(close::INVALID_TOKEN)?;
+                let (identity, expires_at) =
+                    read_token(&me.clock, &hello.token).ok_or(close::INVALID_TOKEN)?;
                 me.known.lock().unwrap().push(hello.connection);
                 let key = hello.api_key.as_ref().map(|key| key.expose().to_owned());
                 let data = json!({"user": identity.user, "api_key": key, "transport": hello.transport});

@@ -78,7 +78,8 @@ impl Client {
     /// The next reply or push.
     pub async fn receive(&mut self) -> Value {
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("something in time");
+            let message =
+                tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("something in time");
             match message.expect("an open socket").expect("a whole message") {
                 Message::Text(text) if text == "{}" => {
                     self.pings += 1;

@@ -18,7 +18,11 @@ async fn run(program: &'static str, arguments: &'static [&'static str], folder: 
         Command::new(program)
             .args(arguments)
             .current_dir(format!("{}/tests/sdk/{folder}", env!("CARGO_MANIFEST_DIR")))
-            .envs([("SWITCHBOARD_URL", url.as_str()), ("SWITCHBOARD_TOKEN", "7"), ("SWITCHBOARD_OTHER_TOKEN", "8")])
+            .envs([
+                ("SWITCHBOARD_URL", url.as_str()),
+                ("SWITCHBOARD_TOKEN", "7"),
+                ("SWITCHBOARD_OTHER_TOKEN", "8"),
+            ])
             .envs([("SWITCHBOARD_CHANNEL", "workbox:1"), ("SWITCHBOARD_EXPIRED_TOKEN", "expired")])
             .stdin(Stdio::null())
             .status()
