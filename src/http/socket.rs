@@ -22,7 +22,7 @@ use crate::{
         Hub,
         protocol::Encoding,
         server_api,
-        transport::{self, Opening, emulation, websocket},
+        transport::{self, Claimed, Opening, emulation, websocket},
     },
 };
 
@@ -86,8 +86,13 @@ impl Routes {
     fn answer(&self, request: &HttpRequest, body: Bytes, handler: Handler) -> HttpResponse {
         let headers = request.headers();
         let text = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
-        let allowed = &self.hub.options().allowed_origins;
-        let mut response = if !transport::is_allowed(allowed, text(header::ORIGIN), text(header::HOST)) {
+        let claimed = Claimed {
+            origin: text(header::ORIGIN),
+            host: text(header::HOST),
+            forwarded: headers.contains_key(header::X_FORWARDED_FOR)
+                || headers.contains_key(header::FORWARDED),
+        };
+        let mut response = if !transport::is_welcome(self.hub.options(), claimed) {
             HttpResponse::Forbidden().finish()
         } else if request.method() == "OPTIONS" {
             HttpResponse::NoContent()
