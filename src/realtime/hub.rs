@@ -102,6 +102,8 @@ pub(super) enum Message {
     Roll(Arc<str>, Roll),
     /// Count the subscribers of channels whose key begins so.
     Census(Arc<str>, mpsc::UnboundedSender<Vec<(String, usize)>>),
+    /// Name the users of these connections, each once per connection.
+    Users(Selector, mpsc::UnboundedSender<Vec<String>>),
     /// End connections.
     Disconnect(Selector, Disconnect),
     /// End subscriptions of a channel.
@@ -143,6 +145,7 @@ pub struct Shared {
     connections: AtomicUsize,
     people: DashMap<PersonId, usize>,
     draining: AtomicBool,
+    pub(super) started: Timestamp,
 }
 
 impl std::ops::Deref for Hub {
@@ -159,7 +162,6 @@ impl Hub {
             namespaces: Namespaces::new(&options, random.clone()),
             options,
             tasks,
-            clock,
             random,
             metrics,
             sessions: DashMap::new(),
@@ -168,6 +170,8 @@ impl Hub {
             connections: AtomicUsize::new(0),
             people: DashMap::new(),
             draining: AtomicBool::new(false),
+            started: clock.now(),
+            clock,
         }))
     }
 
@@ -252,6 +256,18 @@ impl Hub {
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let prefix = Arc::<str>::from(prefix);
         self.broadcast(|| Message::Census(prefix.clone(), sender.clone()));
+        drop(sender);
+        let mut all = Vec::new();
+        while let Some(some) = receiver.recv().await {
+            all.extend(some);
+        }
+        all
+    }
+
+    /// The users of all connections of an organisation, each once per connection.
+    pub(super) async fn users(&self, organization: OrgId) -> Vec<String> {
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        self.broadcast(|| Message::Users(Selector::Organization(organization), sender.clone()));
         drop(sender);
         let mut all = Vec::new();
         while let Some(some) = receiver.recv().await {

@@ -1,7 +1,7 @@
 //! What backends of applications may do over HTTP, in the shapes of Centrifugo so that its server libraries work:
 //! `POST /api/<method>` with a key of `realtime.server_keys`. A key reaches its organisation's namespaces, nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -171,12 +171,7 @@ impl Backend<'_> {
                 Ok(json!({}))
             }
             "channels" => self.channels(&request.pattern).await,
-            "info" => Ok(json!({"nodes": [{
-                "uid": self.hub.options.node,
-                "name": self.hub.options.node,
-                "version": self.hub.options.version,
-                "num_clients": self.hub.connection_count(),
-            }]})),
+            "info" => self.info().await,
             _ => Err(error::METHOD_NOT_FOUND),
         }
     }
@@ -247,7 +242,32 @@ impl Backend<'_> {
         Ok(json!({"publications": publications, "epoch": found.epoch, "offset": found.offset}))
     }
 
+    /// This node, with the numbers of the organisation: what others have here is not shown.
+    async fn info(&self) -> Answer {
+        let channels = self.census("").await;
+        let clients = self.hub.users(self.organization).await;
+        let users: BTreeSet<_> = clients.iter().collect();
+        let options = &self.hub.options;
+        Ok(json!({"nodes": [{
+            "uid": options.node,
+            "name": options.node,
+            "version": options.version,
+            "num_clients": clients.len(),
+            "num_users": users.len(),
+            "num_channels": channels.len(),
+            "num_subs": channels.values().sum::<usize>(),
+            "uptime": self.hub.clock.now().since(self.hub.started).as_secs(),
+        }]}))
+    }
+
     async fn channels(&self, pattern: &str) -> Answer {
+        let channels = self.census(pattern).await.into_iter();
+        let channels = channels.map(|(name, count)| (name, json!({"num_clients": count})));
+        Ok(json!({"channels": channels.collect::<Map<_, _>>()}))
+    }
+
+    /// The organisation's channels that fit a pattern, with their subscribers.
+    async fn census(&self, pattern: &str) -> BTreeMap<String, usize> {
         let mine = format!("{}\0", self.organization);
         let mut channels = BTreeMap::<String, usize>::new();
         for (name, count) in self.hub.census(&mine).await {
@@ -255,8 +275,7 @@ impl Backend<'_> {
                 *channels.entry(name).or_default() += count;
             }
         }
-        let channels = channels.into_iter().map(|(name, count)| (name, json!({"num_clients": count})));
-        Ok(json!({"channels": channels.collect::<Map<_, _>>()}))
+        channels
     }
 }
 

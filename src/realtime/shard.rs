@@ -185,6 +185,13 @@ impl Shard {
                 let counts = mine.map(|channel| (channel.name().to_owned(), channel.places.borrow().len()));
                 let _ = answer.send(counts.collect());
             }
+            Message::Users(selector, answer) => {
+                let selected = self.selected(&selector);
+                let users = selected.iter().filter_map(|connection| {
+                    connection.session.borrow().identity.as_ref().map(|identity| identity.user.clone())
+                });
+                let _ = answer.send(users.collect());
+            }
             Message::Disconnect(selector, disconnect) => {
                 self.selected(&selector).iter().for_each(|connection| self.close(connection, disconnect));
             }

@@ -18,9 +18,9 @@ use tokio::{
 use super::{Client, Server, client::offsets};
 
 const SECRETS: [&str; 2] = ["secret of the first application", "secret of the second application"];
-const KEYS: [&str; 2] = ["key-of-the-first-one", "key-of-the-second-one"];
+pub const KEYS: [&str; 2] = ["key-of-the-first-one", "key-of-the-second-one"];
 
-fn options() -> Options {
+pub fn options() -> Options {
     let open = Namespace {
         history_size: 100,
         history_seconds: Duration::from_secs(600),
@@ -61,7 +61,7 @@ fn options() -> Options {
     }
 }
 
-fn sign(application: usize, claims: &Value) -> String {
+pub fn sign(application: usize, claims: &Value) -> String {
     encode(&Header::default(), claims, &EncodingKey::from_secret(SECRETS[application].as_bytes())).unwrap()
 }
 
