@@ -353,8 +353,8 @@ fn take_page(shard: &Rc<Shard>, place: &Rc<Subscription>, answer: Result<Vec<Pub
 
 fn push_all(shard: &Rc<Shard>, place: &Subscription, publications: &[Publication]) {
     let (wire, number) = (place.connection.wire, place.number());
-    for publication in publications {
-        shard.push(&place.connection, wire.publication(place.channel.name(), number, publication));
+    for frame in wire.page(place.channel.name(), number, publications) {
+        shard.push(&place.connection, frame);
     }
     shard.hub.metrics.pushes.inc_by(publications.len() as u64);
 }

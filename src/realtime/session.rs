@@ -700,7 +700,7 @@ fn history(shard: &Rc<Shard>, connection: &Rc<Connection>, id: u32, request: His
                 Direction::Before,
             )
         } else {
-            (since.unwrap_or(0).max(floor - 1), Direction::After)
+            (since.unwrap_or(0).min(grant.head).max(floor - 1), Direction::After)
         };
         let mut publications = Vec::new();
         if wanted > 0 && grant.head >= floor {

@@ -3,6 +3,8 @@
 
 use std::process::{Command, Stdio};
 
+use switchboard::realtime::Options;
+
 use super::{Server, namespaces};
 
 async fn run(program: &'static str, arguments: &'static [&'static str], folder: &'static str) {
@@ -10,7 +12,8 @@ async fn run(program: &'static str, arguments: &'static [&'static str], folder: 
         eprintln!("skipped: SWITCHBOARD_TEST_SDK is not set");
         return;
     }
-    let server = Server::with(namespaces::options()).await;
+    let options = Options { recovery_page: 1_000, ..namespaces::options() };
+    let server = Server::with(options).await;
     // One of the scripts reads the stream from its beginning.
     server.journal.append("workbox:1", (1..=100_000).map(|n| serde_json::json!({ "n": n })));
     let url = format!("http://{}", server.address);
