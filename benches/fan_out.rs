@@ -62,7 +62,9 @@ impl Backend for Open {
             expires_at: Timestamp(i64::MAX),
         };
         let identity = Identity::of(caller);
-        Box::pin(async { Ok(ConnectGrant { identity, data: Bytes::new(), channels: vec![], expires_at: None }) })
+        Box::pin(async {
+            Ok(ConnectGrant { identity, data: Bytes::new(), channels: vec![], expires_at: None })
+        })
     }
     fn refresh(&self, _: ConnectionId, _: Arc<Identity>, _: Secret) -> Future<RefreshGrant> {
         Box::pin(async { Err(error::NOT_AVAILABLE.into()) })
@@ -161,7 +163,8 @@ impl Fixture {
         for room in 0..self.rooms {
             let channel: Arc<str> = format!("workbox:{}", room + 1).into();
             for offset in first..first + BATCH {
-                let push = format!(r#"{{"push":{{"channel":"{channel}","pub":{{"data":,"offset":{offset}}}}}}}"#);
+                let push =
+                    format!(r#"{{"push":{{"channel":"{channel}","pub":{{"data":,"offset":{offset}}}}}}}"#);
                 bytes += (push.len() + MESSAGE.len() + 4) * self.members;
                 let stream = StreamId(i64::try_from(room).unwrap() + 1);
                 events.push((channel.clone(), stream, offset, Bytes::from_static(MESSAGE)));

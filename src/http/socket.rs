@@ -21,11 +21,15 @@ use crate::{
     realtime::{
         Hub,
         protocol::Encoding,
-        transport::{self, Opening, emulation, websocket},
+        server_api,
+        transport::{self, Claimed, Opening, emulation, websocket},
     },
 };
 
 const KEY_HEADER: &str = "x-helplightning-api-key";
+const SERVER_KEY_HEADER: header::HeaderName = header::HeaderName::from_static("x-api-key");
+/// Body of one call of the server API.
+const SERVER_API_BYTES: usize = 1024 * 1024;
 /// Query parameter with the first frame of an EventSource, which cannot have a body.
 const CONNECT_PARAMETER: &str = "cf_connect";
 
@@ -66,13 +70,29 @@ impl Routes {
             };
             config.service(web::resource(path).app_data(limit.clone()).to(handle));
         }
+        if !routes.hub.has_server_api() {
+            return;
+        }
+        for method in server_api::METHODS {
+            let hub = routes.hub.clone();
+            let call =
+                move |request: HttpRequest, body: Bytes| serve_backend(hub.clone(), method, request, body);
+            let route =
+                web::resource(format!("/api/{method}")).app_data(PayloadConfig::new(SERVER_API_BYTES));
+            config.service(route.route(web::post().to(call)));
+        }
     }
 
     fn answer(&self, request: &HttpRequest, body: Bytes, handler: Handler) -> HttpResponse {
         let headers = request.headers();
         let text = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
-        let allowed = &self.hub.options().allowed_origins;
-        let mut response = if !transport::is_allowed(allowed, text(header::ORIGIN), text(header::HOST)) {
+        let claimed = Claimed {
+            origin: text(header::ORIGIN),
+            host: text(header::HOST),
+            forwarded: headers.contains_key(header::X_FORWARDED_FOR)
+                || headers.contains_key(header::FORWARDED),
+        };
+        let mut response = if !transport::is_welcome(self.hub.options(), claimed) {
             HttpResponse::Forbidden().finish()
         } else if request.method() == "OPTIONS" {
             HttpResponse::NoContent()
@@ -91,15 +111,31 @@ impl Routes {
 
     fn opening(&self, request: &HttpRequest, frame: Bytes) -> Opening {
         let forwarded = request.headers().get_all(header::X_FORWARDED_FOR);
-        let remote = self.believed.judge(request.peer_addr(), forwarded.filter_map(|value| value.to_str().ok()));
+        let remote =
+            self.believed.judge(request.peer_addr(), forwarded.filter_map(|value| value.to_str().ok()));
         let key = request.headers().get(KEY_HEADER).and_then(|value| value.to_str().ok());
         Opening { frame, api_key: key.map(Secret::new), address: Some(remote.address) }
     }
 }
 
+/// Answers a call of an application's backend.
+async fn serve_backend(hub: Hub, method: &'static str, request: HttpRequest, body: Bytes) -> HttpResponse {
+    let text = |name| request.headers().get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
+    let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("apikey "));
+    let key = Secret::new(text(SERVER_KEY_HEADER).or(bearer).unwrap_or_default());
+    match server_api::call(&hub, &key, method, &body).await {
+        Some(answer) => HttpResponse::Ok().content_type("application/json").body(answer.to_string()),
+        None => HttpResponse::Unauthorized().finish(),
+    }
+}
+
 fn encoding(request: &HttpRequest) -> Encoding {
     let binary = request.headers().get(header::CONTENT_TYPE);
-    if binary.is_some_and(|kind| kind == "application/octet-stream") { Encoding::Protobuf } else { Encoding::Json }
+    if binary.is_some_and(|kind| kind == "application/octet-stream") {
+        Encoding::Protobuf
+    } else {
+        Encoding::Json
+    }
 }
 
 fn stream(content_type: &'static str, body: Option<transport::Body>) -> HttpResponse {
@@ -122,10 +158,7 @@ fn http_stream(routes: &Routes, request: &HttpRequest, body: Bytes) -> HttpRespo
         Encoding::Json => "application/json",
         Encoding::Protobuf => "application/octet-stream",
     };
-    stream(
-        content_type,
-        transport::open_http_stream(&routes.hub, encoding, routes.opening(request, body)),
-    )
+    stream(content_type, transport::open_http_stream(&routes.hub, encoding, routes.opening(request, body)))
 }
 
 fn sse(routes: &Routes, request: &HttpRequest, body: Bytes) -> HttpResponse {
@@ -140,7 +173,10 @@ fn sse(routes: &Routes, request: &HttpRequest, body: Bytes) -> HttpResponse {
         }
         _ => return HttpResponse::MethodNotAllowed().finish(),
     };
-    stream("text/event-stream; charset=utf-8", transport::open_sse(&routes.hub, routes.opening(request, frame)))
+    stream(
+        "text/event-stream; charset=utf-8",
+        transport::open_sse(&routes.hub, routes.opening(request, frame)),
+    )
 }
 
 fn emulate(routes: &Routes, request: &HttpRequest, body: Bytes) -> HttpResponse {

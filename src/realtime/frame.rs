@@ -67,6 +67,31 @@ impl Wire {
         self.wrap(protocol::encode_publication(self.encoding(), channel, id, publication))
     }
 
+    /// A page of publications in few frames: clients read many small messages of one frame much faster.
+    pub(super) fn page(self, channel: &str, id: i64, publications: &[Publication]) -> Vec<Bytes> {
+        let encoding = self.encoding();
+        let mut frames = Vec::new();
+        let mut messages = BytesMut::new();
+        for publication in publications {
+            let message = protocol::encode_publication(encoding, channel, id, publication);
+            if self == Self::Sse {
+                frames.push(self.wrap(message));
+                continue;
+            }
+            if messages.len() + message.len() > PAGE_FRAME_BYTES && !messages.is_empty() {
+                frames.push(self.wrap(messages.split().freeze()));
+            }
+            if encoding == Encoding::Json && !messages.is_empty() {
+                messages.put_u8(b'\n');
+            }
+            messages.put_slice(&message);
+        }
+        if !messages.is_empty() {
+            frames.push(self.wrap(messages.freeze()));
+        }
+        frames
+    }
+
     /// The server's ping.
     pub(super) fn ping(self) -> Bytes {
         match self {
@@ -79,6 +104,8 @@ impl Wire {
     }
 }
 
+/// Bytes of one frame of a page, about.
+const PAGE_FRAME_BYTES: usize = 16 * 1024;
 const OPCODE_TEXT: u8 = 1;
 const OPCODE_BINARY: u8 = 2;
 /// RFC 6455 close frame.
@@ -107,34 +134,106 @@ pub(super) fn socket_frame(opcode: u8, payload: &[u8]) -> Bytes {
 
 /// A publication on its way to many subscribers.
 pub(super) struct Frame {
-    /// The channel.
-    pub(super) channel: Arc<str>,
+    /// What the hub knows the channel by.
+    pub(super) key: Arc<str>,
     /// Number of the channel for connections that asked for one; 0 = none.
     pub(super) id: i64,
     /// Offset in the stream; 0 = the channel has no positions.
     pub(super) offset: u64,
     publication: Publication,
     encoded: [OnceLock<Bytes>; WIRES * 2],
+    differences: Option<Box<Differences>>,
+}
+
+/// The forms for clients that agreed to deltas.
+struct Differences {
+    /// Data of the publication before, where this one may go as a difference from it.
+    before: Option<Bytes>,
+    encoded: [OnceLock<Bytes>; WIRES * 2],
+}
+
+/// What clients call a channel: keys of namespaces begin with the organisation and a zero.
+pub(super) fn wire_name(key: &str) -> &str {
+    key.split_once('\0').map_or(key, |(_, name)| name)
 }
 
 impl Frame {
     /// A frame that encodes itself on first use.
-    pub(super) fn new(channel: Arc<str>, id: i64, publication: Publication) -> Self {
+    pub(super) fn new(key: Arc<str>, id: i64, publication: Publication) -> Self {
         let offset = publication.offset;
-        Self { channel, id, offset, publication, encoded: [const { OnceLock::new() }; WIRES * 2] }
+        let encoded = [const { OnceLock::new() }; WIRES * 2];
+        Self { key, id, offset, publication, encoded, differences: None }
+    }
+
+    /// A frame of a channel where clients may agree to deltas; `before` is the data of the last publication, where
+    /// the publisher wants this one to go as a difference from it.
+    pub(super) fn with_differences(key: Arc<str>, publication: Publication, before: Option<Bytes>) -> Self {
+        let encoded = [const { OnceLock::new() }; WIRES * 2];
+        let differences = Some(Box::new(Differences { before, encoded }));
+        Self { differences, ..Self::new(key, 0, publication) }
     }
 
     /// The bytes for a subscriber; `compact` where it asked for the channel's number.
     pub(super) fn bytes(&self, wire: Wire, compact: bool) -> &Bytes {
         let compact = compact && self.id != 0;
-        self.encoded[wire as usize * 2 + usize::from(compact)]
-            .get_or_init(|| wire.publication(&self.channel, if compact { self.id } else { 0 }, &self.publication))
+        self.encoded[wire as usize * 2 + usize::from(compact)].get_or_init(|| {
+            let id = if compact { self.id } else { 0 };
+            wire.publication(wire_name(&self.key), id, &self.publication)
+        })
     }
+
+    /// The bytes for a subscriber that agreed to deltas; `ready` where it has the publication before.
+    pub(super) fn difference(&self, wire: Wire, ready: bool) -> Bytes {
+        let Some(differences) = &self.differences else {
+            return wire.publication(wire_name(&self.key), 0, &as_difference(wire, &self.publication, None));
+        };
+        let before = differences.before.as_ref().filter(|_| ready);
+        differences.encoded[wire as usize * 2 + usize::from(before.is_some())]
+            .get_or_init(|| {
+                wire.publication(wire_name(&self.key), 0, &as_difference(wire, &self.publication, before))
+            })
+            .clone()
+    }
+}
+
+/// A publication for a client that agreed to deltas: a difference where that is shorter, else whole. In JSON both are
+/// texts.
+pub(super) fn as_difference(wire: Wire, publication: &Publication, before: Option<&Bytes>) -> Publication {
+    let text = wire.encoding() == Encoding::Json;
+    let difference =
+        before.map(|before| fossil_delta::delta(&publication.data, before)).filter(|difference| {
+            difference.len() < publication.data.len() && !(text && std::str::from_utf8(difference).is_err())
+        });
+    let delta = difference.is_some();
+    let data = difference.map_or_else(|| publication.data.clone(), Bytes::from);
+    let data = if text {
+        let quoted = serde_json::to_vec(&String::from_utf8_lossy(&data));
+        quoted.expect("a text can be quoted").into()
+    } else {
+        data
+    };
+    Publication { data, delta, ..publication.clone() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn differences_are_texts_in_json() {
+        let before = Bytes::from(format!("{{\"text\":\"{}\",\"n\":1}}", "long ".repeat(40)));
+        let data = Bytes::from(format!("{{\"text\":\"{}\",\"n\":2}}", "long ".repeat(40)));
+        let publication = Publication { data: data.clone(), offset: 2, ..Publication::default() };
+        let whole = as_difference(Wire::SocketJson, &publication, None);
+        assert!(!whole.delta);
+        assert_eq!(serde_json::from_slice::<String>(&whole.data).unwrap().as_bytes(), data);
+        let difference = as_difference(Wire::SocketJson, &publication, Some(&before));
+        assert!(difference.delta && difference.data.len() < 60);
+        let text = serde_json::from_slice::<String>(&difference.data).unwrap();
+        assert_eq!(fossil_delta::apply(&before, text.as_bytes()).unwrap(), data);
+        let short = Publication { data: "1".into(), ..publication };
+        assert!(!as_difference(Wire::SocketProtobuf, &short, Some(&before)).delta);
+    }
 
     #[test]
     fn lengths_of_socket_frames() {

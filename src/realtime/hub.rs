@@ -17,6 +17,7 @@ use super::{
     disconnect::{Disconnect, Unsubscribed},
     frame::Frame,
     metrics::Metrics,
+    namespaces::Namespaces,
     options::Options,
     port::{Backend, ConnectionId, Identity},
     presence::Roll,
@@ -24,7 +25,11 @@ use super::{
     session::Continuation,
 };
 use crate::{
-    base::{clock::Clock, random::Random, tasks::Tasks},
+    base::{
+        clock::{Clock, Timestamp},
+        random::Random,
+        tasks::Tasks,
+    },
     domain::ids::{OrgId, PersonId, StreamId},
     journal::{AfterCommit, CommittedEvent},
 };
@@ -55,6 +60,8 @@ pub enum Selector {
     Organization(OrgId),
     /// All of this `ClientInfo.user` in this organisation.
     User(OrgId, String),
+    /// The connection with this public id, in this organisation.
+    Client(OrgId, Uuid),
     /// Every one.
     Everyone,
 }
@@ -68,7 +75,12 @@ impl Selector {
             Self::Login(login) => caller.is_some_and(|caller| caller.login == Some(*login)),
             Self::Family(family) => caller.is_some_and(|caller| caller.family == Some(*family)),
             Self::Organization(organization) => identity.organization == *organization,
-            Self::User(organization, user) => identity.organization == *organization && identity.user == *user,
+            Self::User(organization, user) => {
+                identity.organization == *organization && identity.user == *user
+            }
+            Self::Client(organization, client) => {
+                identity.organization == *organization && id.client == *client
+            }
             Self::Everyone => true,
         }
     }
@@ -88,12 +100,20 @@ pub(super) enum Message {
     Commands(ConnectionId, Bytes),
     /// Call a channel's roll.
     Roll(Arc<str>, Roll),
+    /// Count the subscribers of channels whose key begins so.
+    Census(Arc<str>, mpsc::UnboundedSender<Vec<(String, usize)>>),
+    /// Name the users of these connections, each once per connection.
+    Users(Selector, mpsc::UnboundedSender<Vec<String>>),
     /// End connections.
     Disconnect(Selector, Disconnect),
     /// End subscriptions of a channel.
     Unsubscribe(Arc<str>, Selector, Unsubscribed),
     /// A connection begins or ceases to hold a lease.
     Lease(ConnectionId, bool),
+    /// Subscribe connections to a channel from the server's side.
+    Subscribe(Selector, String),
+    /// Connections' tokens end then, or already have.
+    Expire(Selector, Option<Timestamp>),
     /// A message push to one connection.
     Send(ConnectionId, Bytes),
     /// End all connections, spread over this time.
@@ -118,12 +138,14 @@ pub struct Shared {
     pub(super) clock: Clock,
     pub(super) random: Random,
     pub(super) metrics: Metrics,
+    pub(super) namespaces: Namespaces,
     pub(super) sessions: DashMap<String, ConnectionId>,
     backend: OnceLock<Arc<dyn Backend>>,
     shards: RwLock<Vec<mpsc::UnboundedSender<Message>>>,
     connections: AtomicUsize,
     people: DashMap<PersonId, usize>,
     draining: AtomicBool,
+    pub(super) started: Timestamp,
 }
 
 impl std::ops::Deref for Hub {
@@ -137,9 +159,9 @@ impl Hub {
     /// A hub without connections. [`Hub::attach`] must follow before the first of them.
     pub fn new(options: Options, tasks: Tasks, clock: Clock, random: Random, metrics: Metrics) -> Self {
         Self(Arc::new(Shared {
+            namespaces: Namespaces::new(&options, random.clone()),
             options,
             tasks,
-            clock,
             random,
             metrics,
             sessions: DashMap::new(),
@@ -148,6 +170,8 @@ impl Hub {
             connections: AtomicUsize::new(0),
             people: DashMap::new(),
             draining: AtomicBool::new(false),
+            started: clock.now(),
+            clock,
         }))
     }
 
@@ -225,6 +249,36 @@ impl Hub {
         self.broadcast(|| Message::Roll(channel.clone(), roll.clone()));
         drop(roll);
         present.collect().await
+    }
+
+    /// Channels whose key begins so, with the number of their subscribers on each shard.
+    pub(super) async fn census(&self, prefix: &str) -> Vec<(String, usize)> {
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let prefix = Arc::<str>::from(prefix);
+        self.broadcast(|| Message::Census(prefix.clone(), sender.clone()));
+        drop(sender);
+        let mut all = Vec::new();
+        while let Some(some) = receiver.recv().await {
+            all.extend(some);
+        }
+        all
+    }
+
+    /// The users of all connections of an organisation, each once per connection.
+    pub(super) async fn users(&self, organization: OrgId) -> Vec<String> {
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        self.broadcast(|| Message::Users(Selector::Organization(organization), sender.clone()));
+        drop(sender);
+        let mut all = Vec::new();
+        while let Some(some) = receiver.recv().await {
+            all.extend(some);
+        }
+        all
+    }
+
+    /// Whether any application's backend has a key.
+    pub fn has_server_api(&self) -> bool {
+        self.namespaces.has_servers()
     }
 
     /// Number of connections.

@@ -16,12 +16,14 @@ mod frame;
 pub mod gateway;
 mod hub;
 mod metrics;
+mod namespaces;
 mod options;
 mod outbound;
 mod port;
 mod presence;
 pub mod protocol;
 mod recovery;
+pub mod server_api;
 mod session;
 mod shard;
 mod subscription;
@@ -33,6 +35,6 @@ pub use hub::{Audience, Hub, Selector};
 pub use metrics::{CloseLabel, CommandLabel, Metrics};
 pub use options::Options;
 pub use port::{
-    Backend, ConnectGrant, ConnectionId, Direction, Future, Grant, Hello, Identity, Page, PageRequest, Refusal,
-    RefreshGrant, SubscribeAsk,
+    Backend, ConnectGrant, ConnectionId, Direction, Future, Grant, Hello, Identity, Page, PageRequest,
+    RefreshGrant, Refusal, SubscribeAsk,
 };

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::config::{self, Origins};
+use crate::{
+    config::{self, BackendTokens, Namespace, Origins, ServerKey},
+    domain::ids::OrgId,
+};
 
 /// See `realtime.*` in `config/default.toml`.
 #[derive(Clone, Debug)]
@@ -45,6 +48,16 @@ pub struct Options {
     pub history_page: usize,
     /// Up to how many connections `presence` names where a channel has no presence of its own; beyond it error 108.
     pub presence_limit: usize,
+    /// Channels of applications.
+    pub namespaces: Vec<Namespace>,
+    /// The namespace of channels whose name has none; empty = there are no such channels.
+    pub default_namespace: String,
+    /// Backends of applications whose JWTs let users into namespaces.
+    pub tokens: Vec<BackendTokens>,
+    /// Backends of applications that may use the server API.
+    pub server_keys: Vec<ServerKey>,
+    /// Lets clients without a token into this organisation's namespaces and opens all of them: tests and demos.
+    pub insecure: Option<OrgId>,
     /// Name of this node in emulation requests.
     pub node: String,
     /// Version in the connect reply.
@@ -73,6 +86,11 @@ impl Default for Options {
             page_bytes: 256 * 1024,
             history_page: 1_000,
             presence_limit: 100,
+            namespaces: Vec::new(),
+            default_namespace: String::new(),
+            tokens: Vec::new(),
+            server_keys: Vec::new(),
+            insecure: None,
             node: "1".into(),
             version: env!("CARGO_PKG_VERSION").into(),
         }
@@ -96,6 +114,11 @@ impl From<&config::Realtime> for Options {
             // A page must leave room in the queue for what is broadcast meanwhile.
             page_bytes: (config.queue_bytes / 4).min(256 * 1024),
             presence_limit: config.presence_limit,
+            namespaces: config.namespaces.clone(),
+            default_namespace: config.default_namespace.clone(),
+            tokens: config.tokens.clone(),
+            server_keys: config.server_keys.clone(),
+            insecure: config.insecure.then_some(config.insecure_organization),
             ..Self::default()
         }
     }

@@ -45,7 +45,12 @@ pub struct Identity {
 impl Identity {
     /// The identity of one of our own tokens.
     pub fn of(caller: Caller) -> Self {
-        Self { user: caller.label(), organization: caller.organization, caller: Some(caller), info: Bytes::new() }
+        Self {
+            user: caller.label(),
+            organization: caller.organization,
+            caller: Some(caller),
+            info: Bytes::new(),
+        }
     }
 
     /// The caller, or "not for this token".
@@ -210,7 +215,12 @@ pub trait Backend: Send + Sync + 'static {
     fn connect(&self, hello: Hello) -> Future<ConnectGrant>;
 
     /// Checks the next token of a connection.
-    fn refresh(&self, connection: ConnectionId, identity: Arc<Identity>, token: Secret) -> Future<RefreshGrant>;
+    fn refresh(
+        &self,
+        connection: ConnectionId,
+        identity: Arc<Identity>,
+        token: Secret,
+    ) -> Future<RefreshGrant>;
 
     /// Checks the right to a channel and says where its stream stands.
     fn subscribe(&self, ask: SubscribeAsk) -> Future<Grant>;
@@ -228,8 +238,13 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Future<()>;
 
     /// Runs an action and returns JSON text. Unknown methods are error 108.
-    fn rpc(&self, connection: ConnectionId, identity: Arc<Identity>, method: String, data: Bytes)
-    -> Future<Bytes>;
+    fn rpc(
+        &self,
+        connection: ConnectionId,
+        identity: Arc<Identity>,
+        method: String,
+        data: Bytes,
+    ) -> Future<Bytes>;
 
     /// Connections that hold a lease (see [`super::Hub::hold_lease`]) and sent something within the last second.
     fn alive(&self, connections: Vec<ConnectionId>);

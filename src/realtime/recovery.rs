@@ -12,15 +12,16 @@ use std::{rc::Rc, sync::Arc};
 use super::{
     connection::Connection,
     disconnect::{ProtocolError, Unsubscribed, error, unsubscribe},
-    frame::Frame,
+    frame::{Frame, as_difference},
+    namespaces::{Admission, Namespaces},
     port::{Direction, Grant, Page, PageRequest, Refusal, SubscribeAsk},
     presence,
     protocol::{Publication, Push, Reply, SubscribeRequest, Unsubscribe},
     session,
     shard::Shard,
-    subscription::{Facts, Mode, Pending, Subscription, Target},
+    subscription::{Delta, Facts, Mode, Pending, Subscription, Target},
 };
-use crate::base::secret::Secret;
+use crate::{base::secret::Secret, config::Namespace};
 
 /// Takes a place in a channel for a client.
 pub(super) fn begin(
@@ -33,17 +34,21 @@ pub(super) fn begin(
         session::subscribed(shard, connection, &request.channel, target, Err(refusal.into()));
         return;
     }
-    let channel = shard.open_channel(&request.channel);
+    let namespace = shard.hub.namespaces.of(&request.channel);
     let (place, ask) = {
         let mut session = connection.session.borrow_mut();
         let Some(identity) = session.identity.clone() else { return };
+        let channel = match namespace {
+            Some(_) => shard.open_channel(&Namespaces::key(identity.organization, &request.channel)),
+            None => shard.open_channel(&request.channel),
+        };
         let ask = SubscribeAsk {
             connection: connection.id,
             identity,
-            channel: channel.name.clone(),
+            channel: channel.key.clone(),
             token: Secret::new(request.token.as_str()),
             data: request.data.clone(),
-            server_side: target == Target::Connect,
+            server_side: !matches!(target, Target::Command(_)),
         };
         let place = Subscription::new(session.new_key(), connection.clone(), channel, request, target);
         let place = Rc::new(place);
@@ -51,16 +56,34 @@ pub(super) fn begin(
         (place, ask)
     };
     shard.enter(&place);
+    if let Some(namespace) = namespace {
+        return match relayed(shard, &place, namespace, &ask) {
+            Ok(admission) => granted(shard, &place, admission),
+            Err(refusal) => fail(shard, &place, refusal),
+        };
+    }
     let key = place.key;
     let question = shard.hub.backend().subscribe(ask);
     shard.ask(connection, question, move |shard, connection, answer| {
         let place = connection.session.borrow().find_key(key);
         let Some(place) = place else { return };
         match answer {
-            Ok(grant) => granted(shard, &place, grant),
+            Ok(grant) => granted(shard, &place, grant.into()),
             Err(refusal) => fail(shard, &place, refusal),
         }
     });
+}
+
+fn relayed(
+    shard: &Shard,
+    place: &Subscription,
+    namespace: &Namespace,
+    ask: &SubscribeAsk,
+) -> Result<Admission, Refusal> {
+    let pending = place.pending.borrow();
+    let pending = pending.as_ref().ok_or(error::INTERNAL)?;
+    let (hub, now) = (&shard.hub, shard.hub.clock.now());
+    hub.namespaces.admit(namespace, &ask.identity, &pending.request, ask.server_side, now)
 }
 
 fn check(shard: &Shard, connection: &Connection, request: &SubscribeRequest) -> Result<(), ProtocolError> {
@@ -69,7 +92,10 @@ fn check(shard: &Shard, connection: &Connection, request: &SubscribeRequest) -> 
     if request.kind != 0 {
         return Err(error::NOT_AVAILABLE);
     }
-    if request.channel.len() > options.max_channel_bytes || request.tf.is_some() {
+    if request.channel.len() > options.max_channel_bytes
+        || request.channel.contains('\0')
+        || request.tf.is_some()
+    {
         return Err(error::BAD_REQUEST);
     }
     if session.find(&request.channel).is_some() {
@@ -108,13 +134,19 @@ fn start(request: &SubscribeRequest, grant: &Grant) -> Start {
     if position >= head { Start::Live { position, recovered: true } } else { Start::Read { position } }
 }
 
-fn granted(shard: &Rc<Shard>, place: &Rc<Subscription>, grant: Grant) {
+fn granted(shard: &Rc<Shard>, place: &Rc<Subscription>, admission: Admission) {
+    let Admission { grant, relayed, delta, expires_at } = admission;
     *place.facts.borrow_mut() = Facts {
         stream: grant.stream,
+        relayed,
         presence: grant.presence,
         join_leave: grant.join_leave,
         info: grant.info.clone(),
+        expires_at,
     };
+    if delta {
+        place.delta.set(Delta::Agreed);
+    }
     place.mode.set(Mode::Preparing);
     let begin = {
         let mut pending = place.pending.borrow_mut();
@@ -126,6 +158,8 @@ fn granted(shard: &Rc<Shard>, place: &Rc<Subscription>, grant: Grant) {
         result.was_recovering = request.recover;
         result.data = grant.data.clone();
         result.id = place.number();
+        result.delta = delta;
+        (result.expires, result.ttl) = session::time_left(shard, expires_at);
         if positioned {
             result.epoch = grant.epoch.to_string();
             result.offset = grant.head;
@@ -166,7 +200,7 @@ fn fail(shard: &Rc<Shard>, place: &Rc<Subscription>, refusal: Refusal) {
     let target = place.pending.borrow_mut().as_mut().and_then(|pending| pending.target.take());
     remove(shard, place);
     if let Some(target) = target {
-        session::subscribed(shard, &place.connection, &place.channel.name, target, Err(refusal));
+        session::subscribed(shard, &place.connection, place.channel.name(), target, Err(refusal));
     }
 }
 
@@ -177,7 +211,7 @@ fn complete(shard: &Rc<Shard>, place: &Rc<Subscription>) {
         pending.as_mut().and_then(|p| p.target.take().map(|target| (target, std::mem::take(&mut p.result))))
     };
     if let Some((target, result)) = outcome
-        && session::subscribed(shard, &place.connection, &place.channel.name, target, Ok(result))
+        && session::subscribed(shard, &place.connection, place.channel.name(), target, Ok(result))
     {
         join(shard, place);
     }
@@ -219,7 +253,7 @@ fn drain_buffer(shard: &Rc<Shard>, place: &Subscription, pending: &mut Pending) 
             break;
         }
         if frame.offset == position + 1 {
-            shard.push(&place.connection, frame.bytes(place.connection.wire, place.compact).clone());
+            shard.push(&place.connection, place.bytes(frame));
             place.position.set(frame.offset);
         }
         pending.buffer.pop_front();
@@ -230,7 +264,7 @@ fn drain_buffer(shard: &Rc<Shard>, place: &Subscription, pending: &mut Pending) 
 /// Reads the next page that one of the connection's subscriptions waits for, unless one is being read or its queue
 /// still holds the last one.
 pub(super) fn next_page(shard: &Rc<Shard>, connection: &Rc<Connection>) {
-    let request = {
+    let (place, request) = {
         let mut session = connection.session.borrow_mut();
         if session.reading_page || !connection.out.borrow().is_empty() {
             return;
@@ -239,19 +273,25 @@ pub(super) fn next_page(shard: &Rc<Shard>, connection: &Rc<Connection>) {
             let Some(key) = session.next_page() else { return };
             let Some(place) = session.find_key(key) else { continue };
             let Some(stream) = place.facts.borrow().stream else { continue };
-            session.reading_page = true;
+            session.reading_page = !place.facts.borrow().relayed;
             let options = &shard.hub.options;
-            break (key, PageRequest {
+            let request = PageRequest {
                 stream,
                 from: place.position.get(),
                 direction: Direction::After,
                 limit: options.recovery_page,
                 bytes: options.page_bytes,
-            });
+            };
+            break (place, request);
         }
     };
-    let (key, request) = request;
     shard.hub.metrics.recovery_pages.inc();
+    if place.facts.borrow().relayed {
+        let publications = remembered(shard, &place, request.limit);
+        take_page(shard, &place, Ok(publications));
+        return next_page(shard, connection);
+    }
+    let key = place.key;
     let question = shard.hub.backend().read(request);
     shard.ask(connection, question, move |shard, connection, answer| {
         let place = {
@@ -260,13 +300,25 @@ pub(super) fn next_page(shard: &Rc<Shard>, connection: &Rc<Connection>) {
             session.find_key(key)
         };
         if let Some(place) = place {
-            take_page(shard, &place, answer);
+            take_page(shard, &place, answer.map(publications));
         }
         next_page(shard, connection);
     });
 }
 
-fn take_page(shard: &Rc<Shard>, place: &Rc<Subscription>, answer: Result<Page, Refusal>) {
+/// What a namespace still has of a channel above the place's position.
+fn remembered(shard: &Shard, place: &Subscription, limit: usize) -> Vec<Publication> {
+    let (hub, channel) = (&shard.hub, &place.channel);
+    let Some(namespace) = hub.namespaces.of(channel.name()) else { return Vec::new() };
+    hub.namespaces.page(namespace, &channel.key, place.position.get(), limit, hub.clock.now())
+}
+
+fn publications(page: Page) -> Vec<Publication> {
+    let events = page.events.into_iter();
+    events.map(|(offset, data)| Publication { data, offset, ..Publication::default() }).collect()
+}
+
+fn take_page(shard: &Rc<Shard>, place: &Rc<Subscription>, answer: Result<Vec<Publication>, Refusal>) {
     let outstanding = place.mode.get() == Mode::Preparing;
     let page = match answer {
         Ok(page) => page,
@@ -274,14 +326,20 @@ fn take_page(shard: &Rc<Shard>, place: &Rc<Subscription>, answer: Result<Page, R
         Err(_) => return end(shard, place, unsubscribe::INSUFFICIENT_STATE),
     };
     let first = place.position.get() + 1;
-    let contiguous = page.events.into_iter().zip(first..).take_while(|((offset, _), expected)| offset == expected);
+    let contiguous = page.into_iter().zip(first..).take_while(|(one, expected)| one.offset == *expected);
     let options = &shard.hub.options;
-    let events = contiguous.map(|(event, _)| event).take(options.recovery_page);
-    let publications = session::within(options.page_bytes, events);
+    let events = contiguous.map(|(one, _)| one).take(options.recovery_page);
+    let mut publications = session::within(options.page_bytes, events);
     let Some(last) = publications.last().map(|publication| publication.offset) else {
         return lost(shard, place, outstanding);
     };
     place.position.set(last);
+    if place.delta.get() != Delta::Off {
+        for publication in &mut publications {
+            *publication = as_difference(place.connection.wire, publication, None);
+        }
+        place.delta.set(Delta::Ready);
+    }
     if outstanding {
         if let Some(pending) = place.pending.borrow_mut().as_mut() {
             pending.result.publications = publications;
@@ -295,8 +353,8 @@ fn take_page(shard: &Rc<Shard>, place: &Rc<Subscription>, answer: Result<Page, R
 
 fn push_all(shard: &Rc<Shard>, place: &Subscription, publications: &[Publication]) {
     let (wire, number) = (place.connection.wire, place.number());
-    for publication in publications {
-        shard.push(&place.connection, wire.publication(&place.channel.name, number, publication));
+    for frame in wire.page(place.channel.name(), number, publications) {
+        shard.push(&place.connection, frame);
     }
     shard.hub.metrics.pushes.inc_by(publications.len() as u64);
 }
@@ -329,8 +387,7 @@ pub(super) fn deliver(shard: &Rc<Shard>, place: &Rc<Subscription>, frame: &Arc<F
             let position = place.position.get();
             if frame.offset == position + 1 || frame.offset == 0 {
                 place.position.set(position.max(frame.offset));
-                let connection = &place.connection;
-                shard.push(connection, frame.bytes(connection.wire, place.compact).clone());
+                shard.push(&place.connection, place.bytes(frame));
                 return true;
             }
             if frame.offset > position {
@@ -371,7 +428,7 @@ pub(super) fn end(shard: &Rc<Shard>, place: &Rc<Subscription>, why: Unsubscribed
     }
     remove(shard, place);
     let unsubscribe = Some(Unsubscribe { code: why.code, reason: why.reason.into() });
-    let push = Push { channel: place.channel.name.to_string(), unsubscribe, ..Push::default() };
+    let push = Push { channel: place.channel.name().to_owned(), unsubscribe, ..Push::default() };
     shard.reply(&place.connection, Reply { push: Some(push), ..Reply::default() });
 }
 

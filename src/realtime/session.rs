@@ -17,18 +17,23 @@ use serde::Deserialize;
 
 use super::{
     connection::{Connection, Life},
-    disconnect::{close, error},
-    port::{ConnectGrant, Direction, Hello, Identity, PageRequest, Refusal, SubscribeAsk},
+    disconnect::{close, error, unsubscribe},
+    namespaces::{Namespaces, Wish},
+    port::{ConnectGrant, Direction, Hello, Identity, PageRequest, RefreshGrant, Refusal, SubscribeAsk},
     presence,
     protocol::{
-        self, Command, ConnectRequest, ConnectResult, Empty, Encoding, HistoryRequest, HistoryResult, Publication,
-        PublishRequest, RefreshResult, Reply, RpcRequest, RpcResult, SubscribeRequest, SubscribeResult,
+        self, ClientInfo, Command, ConnectRequest, ConnectResult, Empty, Encoding, HistoryRequest,
+        HistoryResult, Publication, PublishRequest, Push, RefreshResult, Reply, RpcRequest, RpcResult,
+        SubRefreshRequest, SubRefreshResult, SubscribePush, SubscribeRequest, SubscribeResult,
     },
     recovery,
     shard::{Shard, TICKS_PER_SECOND},
     subscription::{Subscription, Target},
 };
-use crate::base::{clock::Timestamp, secret::Secret};
+use crate::{
+    base::{clock::Timestamp, secret::Secret},
+    config::Namespace,
+};
 
 /// What happens on the connection's shard when an answer is there.
 pub(super) type Continuation = Box<dyn FnOnce(&Rc<Shard>, &Rc<Connection>) + Send>;
@@ -103,7 +108,7 @@ impl Session {
 
     /// The place in a channel.
     pub(super) fn find(&self, channel: &str) -> Option<Rc<Subscription>> {
-        self.subscriptions.iter().find(|place| &*place.channel.name == channel).cloned()
+        self.subscriptions.iter().find(|place| place.channel.name() == channel).cloned()
     }
 
     /// The place of that key.
@@ -134,7 +139,10 @@ impl Session {
     /// Forgets what is not needed while idle.
     fn settle(&mut self) {
         let idle = |rare: &Rare| {
-            rare.waiting.is_empty() && rare.connecting.is_none() && rare.pages.is_empty() && rare.secret.is_empty()
+            rare.waiting.is_empty()
+                && rare.connecting.is_none()
+                && rare.pages.is_empty()
+                && rare.secret.is_empty()
         };
         if self.phase == Phase::Ready && self.rare.as_deref().is_some_and(idle) {
             self.rare = None;
@@ -305,9 +313,7 @@ fn execute(shard: &Rc<Shard>, connection: &Rc<Connection>, command: Command) {
         }
         Command { sub_refresh: Some(request), .. } => {
             metrics.command("sub_refresh");
-            let known = connection.session.borrow().find(&request.channel).is_some();
-            let refusal = if known { error::NOT_AVAILABLE } else { error::PERMISSION_DENIED };
-            refuse(shard, connection, id, refusal.into());
+            sub_refresh(shard, connection, id, &request);
         }
         // Nobody listens to messages without an answer, but they show that the client lives.
         Command { send: Some(_), .. } => metrics.command("send"),
@@ -346,6 +352,10 @@ fn connect(shard: &Rc<Shard>, connection: &Rc<Connection>, id: u32, request: Con
         let data = serde_json::from_slice::<Data>(&data).unwrap_or_default();
         data.api_key.map(Secret::new)
     });
+    let now = shard.hub.clock.now();
+    if let Some(outcome) = shard.hub.namespaces.greet(&token, now) {
+        return greeted(shard, connection, id, subs, outcome);
+    }
     let hello = Hello {
         connection: connection.id,
         token: Secret::new(token),
@@ -356,13 +366,25 @@ fn connect(shard: &Rc<Shard>, connection: &Rc<Connection>, id: u32, request: Con
         address: arrival.address,
     };
     let question = shard.hub.backend().connect(hello);
-    shard.ask(connection, question, move |shard, connection, answer| match answer {
+    shard.ask(connection, question, move |shard, connection, answer| {
+        greeted(shard, connection, id, subs, answer);
+    });
+}
+
+fn greeted(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    id: u32,
+    subs: HashMap<String, SubscribeRequest>,
+    answer: Result<ConnectGrant, Refusal>,
+) {
+    match answer {
         Ok(grant) => connected(shard, connection, id, subs, grant),
         Err(refusal) => {
             connection.session.borrow_mut().phase = Phase::Refused;
             refuse(shard, connection, id, refusal);
         }
-    });
+    }
 }
 
 fn connected(
@@ -421,6 +443,14 @@ pub(super) fn subscribed(
             refuse(shard, connection, id, refusal);
             true
         }
+        (Target::Server, Ok(result)) => {
+            let SubscribeResult { recoverable, epoch, offset, positioned, data, .. } = result;
+            let subscribe = Some(SubscribePush { recoverable, epoch, offset, positioned, data });
+            let push = Some(Push { channel: channel.to_owned(), subscribe, ..Push::default() });
+            shard.reply(connection, Reply { push, ..Reply::default() });
+            true
+        }
+        (Target::Server, Err(_)) => true,
         (Target::Connect, outcome) => {
             let outstanding = {
                 let mut session = connection.session.borrow_mut();
@@ -480,7 +510,8 @@ fn welcome(shard: &Rc<Shard>, connection: &Rc<Connection>) {
     }
 }
 
-fn time_left(shard: &Shard, expires_at: Option<Timestamp>) -> (bool, u32) {
+/// Whether something ends, and in how many seconds.
+pub(super) fn time_left(shard: &Shard, expires_at: Option<Timestamp>) -> (bool, u32) {
     match expires_at {
         Some(at) => {
             let left = at.since(shard.hub.clock.now()).as_secs().max(1);
@@ -510,11 +541,62 @@ fn publish(shard: &Rc<Shard>, connection: &Rc<Connection>, id: u32, request: Pub
     if request.channel.len() > shard.hub.options.max_channel_bytes || !is_json(connection, &request.data) {
         return refuse(shard, connection, id, error::BAD_REQUEST.into());
     }
+    if let Some(namespace) = shard.hub.namespaces.of(&request.channel) {
+        return relay(shard, connection, id, &identity, namespace, request);
+    }
     let question = shard.hub.backend().publish(connection.id, identity, request.channel, request.data);
     shard.ask(connection, question, move |shard, connection, answer| match answer {
         Ok(()) => shard.reply(connection, Reply { id, publish: Some(Empty {}), ..Reply::default() }),
         Err(refusal) => refuse(shard, connection, id, refusal),
     });
+}
+
+/// Publishes into a channel of a namespace.
+fn relay(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    id: u32,
+    identity: &Identity,
+    namespace: &Namespace,
+    request: PublishRequest,
+) {
+    let (hub, namespaces) = (&shard.hub, &shard.hub.namespaces);
+    let place = connection.session.borrow().find(&request.channel);
+    if let Err(refusal) = namespaces.check(namespace, identity, Wish::Publish, place.is_some()) {
+        return refuse(shard, connection, id, refusal);
+    }
+    let info = ClientInfo {
+        user: identity.user.clone(),
+        client: connection.id.client.to_string(),
+        conn_info: identity.info.clone(),
+        chan_info: place.map(|place| place.facts.borrow().info.clone()).unwrap_or_default(),
+    };
+    let publication = Publication { data: request.data, info: Some(info), ..Publication::default() };
+    let key = Namespaces::key(identity.organization, &request.channel);
+    namespaces.publish(hub, namespace, &key, publication, (namespace.delta_publish, true));
+    shard.reply(connection, Reply { id, publish: Some(Empty {}), ..Reply::default() });
+}
+
+fn sub_refresh(shard: &Rc<Shard>, connection: &Rc<Connection>, id: u32, request: &SubRefreshRequest) {
+    let Some(identity) = identity(connection) else { return };
+    let place = connection.session.borrow().find(&request.channel);
+    let Some(place) = place else {
+        return refuse(shard, connection, id, error::PERMISSION_DENIED.into());
+    };
+    if !place.facts.borrow().relayed || request.kind != 0 {
+        return refuse(shard, connection, id, error::NOT_AVAILABLE.into());
+    }
+    let (namespaces, now) = (&shard.hub.namespaces, shard.hub.clock.now());
+    match namespaces.refresh_subscription(&identity, &request.channel, &request.token, now) {
+        Ok(expires_at) => {
+            place.facts.borrow_mut().expires_at = expires_at;
+            let (expires, ttl) = time_left(shard, expires_at);
+            let sub_refresh = Some(SubRefreshResult { expires, ttl });
+            shard.reply(connection, Reply { id, sub_refresh, ..Reply::default() });
+            set_timer(shard, connection);
+        }
+        Err(refusal) => refuse(shard, connection, id, refusal),
+    }
 }
 
 fn rpc(shard: &Rc<Shard>, connection: &Rc<Connection>, id: u32, request: RpcRequest) {
@@ -534,29 +616,43 @@ fn refresh(shard: &Rc<Shard>, connection: &Rc<Connection>, id: u32, token: &str)
     if token.is_empty() {
         return shard.close(connection, close::BAD_REQUEST);
     }
+    let now = shard.hub.clock.now();
+    if let Some(answer) = shard.hub.namespaces.refresh(token, now) {
+        return refreshed(shard, connection, id, &before, answer);
+    }
     let question = shard.hub.backend().refresh(connection.id, before.clone(), Secret::new(token));
     shard.ask(connection, question, move |shard, connection, answer| {
-        let grant = match answer {
-            Ok(grant) => grant,
-            Err(refusal) => return refuse(shard, connection, id, refusal),
-        };
-        if grant.identity.user != before.user || grant.identity.organization != before.organization {
-            return shard.close(connection, close::INVALID_TOKEN);
-        }
-        if grant.expires_at.is_some_and(|at| at <= shard.hub.clock.now()) {
-            return refuse(shard, connection, id, error::TOKEN_EXPIRED.into());
-        }
-        {
-            let mut session = connection.session.borrow_mut();
-            session.identity = Some(Arc::new(grant.identity));
-            session.expires_at = grant.expires_at;
-        }
-        let (expires, ttl) = time_left(shard, grant.expires_at);
-        let client = connection.id.client.to_string();
-        let result = RefreshResult { client, version: shard.hub.options.version.clone(), expires, ttl };
-        shard.reply(connection, Reply { id, refresh: Some(result), ..Reply::default() });
-        set_timer(shard, connection);
+        refreshed(shard, connection, id, &before, answer);
     });
+}
+
+fn refreshed(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    id: u32,
+    before: &Identity,
+    answer: Result<RefreshGrant, Refusal>,
+) {
+    let grant = match answer {
+        Ok(grant) => grant,
+        Err(refusal) => return refuse(shard, connection, id, refusal),
+    };
+    if grant.identity.user != before.user || grant.identity.organization != before.organization {
+        return shard.close(connection, close::INVALID_TOKEN);
+    }
+    if grant.expires_at.is_some_and(|at| at <= shard.hub.clock.now()) {
+        return refuse(shard, connection, id, error::TOKEN_EXPIRED.into());
+    }
+    {
+        let mut session = connection.session.borrow_mut();
+        session.identity = Some(Arc::new(grant.identity));
+        session.expires_at = grant.expires_at;
+    }
+    let (expires, ttl) = time_left(shard, grant.expires_at);
+    let client = connection.id.client.to_string();
+    let result = RefreshResult { client, version: shard.hub.options.version.clone(), expires, ttl };
+    shard.reply(connection, Reply { id, refresh: Some(result), ..Reply::default() });
+    set_timer(shard, connection);
 }
 
 fn history(shard: &Rc<Shard>, connection: &Rc<Connection>, id: u32, request: HistoryRequest) {
@@ -568,6 +664,17 @@ fn history(shard: &Rc<Shard>, connection: &Rc<Connection>, id: u32, request: His
         return refuse(shard, connection, id, error::BAD_REQUEST.into());
     }
     let hub = shard.hub.clone();
+    if let Some(namespace) = hub.namespaces.of(&request.channel) {
+        let subscribed = connection.session.borrow().find(&request.channel).is_some();
+        let (limits, now) = ((hub.options.history_page, hub.options.page_bytes), hub.clock.now());
+        let allowed = hub.namespaces.check(namespace, &identity, Wish::History, subscribed);
+        let result = allowed
+            .and_then(|()| hub.namespaces.history(namespace, identity.organization, &request, limits, now));
+        return match result {
+            Ok(result) => shard.reply(connection, Reply { id, history: Some(result), ..Reply::default() }),
+            Err(refusal) => refuse(shard, connection, id, refusal),
+        };
+    }
     let ask = SubscribeAsk {
         connection: connection.id,
         identity,
@@ -588,17 +695,22 @@ fn history(shard: &Rc<Shard>, connection: &Rc<Connection>, id: u32, request: His
         let floor = grant.visible_from.max(grant.first_offset).max(1);
         let since = since.map(|since| since.offset);
         let (from, direction) = if request.reverse {
-            (since.unwrap_or(grant.head.saturating_add(1)).min(grant.head.saturating_add(1)), Direction::Before)
+            (
+                since.unwrap_or(grant.head.saturating_add(1)).min(grant.head.saturating_add(1)),
+                Direction::Before,
+            )
         } else {
-            (since.unwrap_or(0).max(floor - 1), Direction::After)
+            (since.unwrap_or(0).min(grant.head).max(floor - 1), Direction::After)
         };
         let mut publications = Vec::new();
         if wanted > 0 && grant.head >= floor {
             let bytes = hub.options.page_bytes;
             let page = PageRequest { stream, from, direction, limit: wanted, bytes };
             let events = hub.backend().read(page).await?.events;
-            let visible = events.into_iter().filter(|(offset, _)| *offset >= grant.visible_from);
-            publications = within(bytes, visible.take(wanted));
+            let visible = events.into_iter().filter(|(offset, _)| *offset >= grant.visible_from).take(wanted);
+            let visible =
+                visible.map(|(offset, data)| Publication { data, offset, ..Publication::default() });
+            publications = within(bytes, visible);
         }
         Ok(HistoryResult { publications, epoch: grant.epoch.to_string(), offset: grant.head })
     });
@@ -608,18 +720,27 @@ fn history(shard: &Rc<Shard>, connection: &Rc<Connection>, id: u32, request: His
     });
 }
 
-/// As many events as fit into `bytes`, at least one.
-pub(super) fn within(bytes: usize, events: impl Iterator<Item = (u64, Bytes)>) -> Vec<Publication> {
+/// As many publications as fit into `bytes`, at least one.
+pub(super) fn within(bytes: usize, publications: impl Iterator<Item = Publication>) -> Vec<Publication> {
     let mut total = 0;
     let mut fitting = Vec::new();
-    for (offset, data) in events {
-        total += data.len();
+    for publication in publications {
+        total += publication.data.len();
         if total > bytes && !fitting.is_empty() {
             break;
         }
-        fitting.push(Publication { data, offset, ..Publication::default() });
+        fitting.push(publication);
     }
     fitting
+}
+
+/// The server decided when the connection's token ends; `None` = it has ended.
+pub(super) fn expire(shard: &Rc<Shard>, connection: &Rc<Connection>, at: Option<Timestamp>) {
+    if at.is_none() {
+        return shard.close(connection, close::EXPIRED);
+    }
+    connection.session.borrow_mut().expires_at = at;
+    set_timer(shard, connection);
 }
 
 /// Gives back everything that the connection holds outside its own memory. The transport ends by itself.
@@ -673,6 +794,7 @@ pub(super) fn on_timer(shard: &Rc<Shard>, connection: &Rc<Connection>, now: u32)
             if expires_at.is_some_and(|at| shard.hub.clock.now() >= at.plus(options.expiry_grace)) {
                 return shard.close(connection, close::EXPIRED);
             }
+            end_expired_subscriptions(shard, connection);
             if now >= connection.ping_at.get() {
                 shard.push(connection, connection.wire.ping());
                 if pong_by == 0 {
@@ -688,13 +810,25 @@ pub(super) fn on_timer(shard: &Rc<Shard>, connection: &Rc<Connection>, now: u32)
     set_timer(shard, connection);
 }
 
+fn end_expired_subscriptions(shard: &Rc<Shard>, connection: &Rc<Connection>) {
+    let latest = shard.hub.clock.now().minus(shard.hub.options.expiry_grace);
+    let over = |place: &Rc<Subscription>| place.facts.borrow().expires_at.is_some_and(|at| at <= latest);
+    let places: Vec<_> =
+        connection.session.borrow().subscriptions.iter().filter(|one| over(one)).cloned().collect();
+    for place in places {
+        recovery::end(shard, &place, unsubscribe::EXPIRED);
+    }
+}
+
 /// Sets the timer to whatever comes first.
 fn set_timer(shard: &Shard, connection: &Connection) {
     let mut due = connection.ping_at.get();
     if connection.pong_by.get() != 0 {
         due = due.min(connection.pong_by.get());
     }
-    if let Some(at) = connection.session.borrow().expires_at {
+    let session = connection.session.borrow();
+    let ends = session.subscriptions.iter().filter_map(|place| place.facts.borrow().expires_at);
+    if let Some(at) = ends.chain(session.expires_at).min() {
         let left = at.plus(shard.hub.options.expiry_grace).since(shard.hub.clock.now());
         due = due.min(shard.tick_after(left));
     }

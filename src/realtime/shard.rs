@@ -27,9 +27,9 @@ use super::{
     outbound::Progress,
     port::{ConnectionId, Future, Refusal},
     presence,
-    protocol::{DisconnectPush, MessagePush, Publication, Push, Reply},
+    protocol::{DisconnectPush, MessagePush, Publication, Push, Reply, SubscribeRequest},
     recovery, session,
-    subscription::{Channel, Mode, Subscription},
+    subscription::{Channel, Mode, Subscription, Target},
     wheel::Wheel,
 };
 
@@ -125,7 +125,8 @@ impl Shard {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;
-            let now = u32::try_from(self.started.elapsed().as_millis() / TICK.as_millis()).unwrap_or(u32::MAX);
+            let now =
+                u32::try_from(self.started.elapsed().as_millis() / TICK.as_millis()).unwrap_or(u32::MAX);
             let fired = self.wheel.borrow_mut().advance(now);
             for (slot, due) in fired {
                 let connection = self.connections.borrow().get(slot as usize).cloned().flatten();
@@ -178,6 +179,19 @@ impl Shard {
                     roll.answer(&channel);
                 }
             }
+            Message::Census(prefix, answer) => {
+                let channels = self.channels.borrow();
+                let mine = channels.values().filter(|channel| channel.key.starts_with(&*prefix));
+                let counts = mine.map(|channel| (channel.name().to_owned(), channel.places.borrow().len()));
+                let _ = answer.send(counts.collect());
+            }
+            Message::Users(selector, answer) => {
+                let selected = self.selected(&selector);
+                let users = selected.iter().filter_map(|connection| {
+                    connection.session.borrow().identity.as_ref().map(|identity| identity.user.clone())
+                });
+                let _ = answer.send(users.collect());
+            }
             Message::Disconnect(selector, disconnect) => {
                 self.selected(&selector).iter().for_each(|connection| self.close(connection, disconnect));
             }
@@ -187,6 +201,18 @@ impl Shard {
                     for place in places.iter().filter(|place| place.connection.is_selected(&selector)) {
                         recovery::end(self, place, why);
                     }
+                }
+            }
+            Message::Subscribe(selector, channel) => {
+                for connection in self.selected(&selector) {
+                    let request =
+                        SubscribeRequest { channel: channel.clone(), ..SubscribeRequest::default() };
+                    recovery::begin(self, &connection, request, Target::Server);
+                }
+            }
+            Message::Expire(selector, at) => {
+                for connection in self.selected(&selector) {
+                    session::expire(self, &connection, at);
                 }
             }
             Message::Lease(to, held) => {
@@ -221,7 +247,7 @@ impl Shard {
     }
 
     fn publish(self: &Rc<Self>, frame: &Arc<Frame>) {
-        let Some(channel) = self.channel(&frame.channel) else { return };
+        let Some(channel) = self.channel(&frame.key) else { return };
         let mut pushes = 0;
         for place in channel.places.borrow().iter() {
             pushes += u64::from(recovery::deliver(self, place, frame));
@@ -243,7 +269,7 @@ impl Shard {
                 continue;
             }
             let offset = place.position.get();
-            let number = place.facts.borrow().stream.map_or(0, |stream| stream.0);
+            let number = place.facts.borrow().stream.map_or(0, |stream| stream.0.max(0));
             let known = frames.iter().position(|frame| (frame.offset, frame.id) == (offset, number));
             let index = known.unwrap_or_else(|| {
                 let publication = Publication { data: event.data.clone(), offset, ..Publication::default() };
@@ -297,19 +323,19 @@ impl Shard {
         connections.get(id.slot as usize)?.clone().filter(|connection| connection.id == id)
     }
 
-    /// The channel of that name, if anybody is in it.
-    pub(super) fn channel(&self, name: &str) -> Option<Rc<Channel>> {
-        self.channels.borrow().get(name).cloned()
+    /// The channel of that key, if anybody is in it.
+    pub(super) fn channel(&self, key: &str) -> Option<Rc<Channel>> {
+        self.channels.borrow().get(key).cloned()
     }
 
-    /// The channel of that name, made where nobody was in it.
-    pub(super) fn open_channel(&self, name: &str) -> Rc<Channel> {
-        if let Some(channel) = self.channel(name) {
+    /// The channel of that key, made where nobody was in it.
+    pub(super) fn open_channel(&self, key: &str) -> Rc<Channel> {
+        if let Some(channel) = self.channel(key) {
             return channel;
         }
-        let name = Arc::<str>::from(name);
-        let channel = Rc::new(Channel { name: name.clone(), places: RefCell::default() });
-        self.channels.borrow_mut().insert(name, channel.clone());
+        let key = Arc::<str>::from(key);
+        let channel = Rc::new(Channel { key: key.clone(), places: RefCell::default() });
+        self.channels.borrow_mut().insert(key, channel.clone());
         channel
     }
 
@@ -329,7 +355,7 @@ impl Shard {
             moved.slot.set(place.slot.get());
         }
         if places.is_empty() {
-            self.channels.borrow_mut().remove(&place.channel.name);
+            self.channels.borrow_mut().remove(&place.channel.key);
         }
         self.hub.metrics.subscriptions.dec();
     }
@@ -476,9 +502,16 @@ impl Shard {
             Ok(Poll::Pending) => {
                 let (hub, to) = (self.hub.clone(), connection.id);
                 self.hub.tasks.spawn("connection request", async move {
-                    let answer = AssertUnwindSafe(question).catch_unwind().await.unwrap_or_else(|_| Err(panicked()));
+                    let answer =
+                        AssertUnwindSafe(question).catch_unwind().await.unwrap_or_else(|_| Err(panicked()));
                     let sink = hub.clone();
-                    sink.send(to, Message::Answer(to, Box::new(move |shard, connection| then(shard, connection, answer))));
+                    sink.send(
+                        to,
+                        Message::Answer(
+                            to,
+                            Box::new(move |shard, connection| then(shard, connection, answer)),
+                        ),
+                    );
                 });
             }
             Ok(Poll::Ready(answer)) => self.go_on(connection, then, answer),

@@ -9,16 +9,28 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{connection::Connection, frame::Frame, protocol::{Encoding, SubscribeRequest, SubscribeResult}};
-use crate::domain::ids::StreamId;
+use super::{
+    connection::Connection,
+    frame::{Frame, wire_name},
+    protocol::{Encoding, SubscribeRequest, SubscribeResult},
+};
+use crate::{base::clock::Timestamp, domain::ids::StreamId};
 
 /// Frames kept while a page is read. What no longer fits is read from the journal again.
 const BUFFERED_FRAMES: usize = 1_024;
 
 /// A channel with subscribers on this shard.
 pub(super) struct Channel {
-    pub(super) name: Arc<str>,
+    /// What the hub knows it by: its name, for channels of namespaces behind the organisation.
+    pub(super) key: Arc<str>,
     pub(super) places: RefCell<Vec<Rc<Subscription>>>,
+}
+
+impl Channel {
+    /// What clients call it.
+    pub(super) fn name(&self) -> &str {
+        wire_name(&self.key)
+    }
 }
 
 /// How far a subscription is.
@@ -36,13 +48,28 @@ pub(super) enum Mode {
     Gone,
 }
 
+/// Whether a client gets publications as differences from the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delta {
+    /// Did not ask, or may not.
+    Off,
+    /// Agreed; the next publication must be whole.
+    Agreed,
+    /// Has the last publication.
+    Ready,
+}
+
 /// What the grant says, as far as it is needed later.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
     pub(super) stream: Option<StreamId>,
+    /// Of a namespace: kept in memory, if at all.
+    pub(super) relayed: bool,
     pub(super) presence: bool,
     pub(super) join_leave: bool,
     pub(super) info: Bytes,
+    /// End of the subscription's token.
+    pub(super) expires_at: Option<Timestamp>,
 }
 
 /// Who waits for the outcome of a subscription.
@@ -52,6 +79,8 @@ pub(super) enum Target {
     Command(u32),
     /// The connect reply, which names all server-side subscriptions.
     Connect,
+    /// Nobody asked: a push tells the client.
+    Server,
 }
 
 /// What only a subscription that is not live needs.
@@ -84,6 +113,8 @@ pub(super) struct Subscription {
     /// The client asked for joins and leaves.
     pub(super) wants_joins: bool,
     pub(super) server_side: bool,
+    /// Whether publications may come as differences.
+    pub(super) delta: Cell<Delta>,
     pub(super) facts: RefCell<Facts>,
     pub(super) pending: RefCell<Option<Box<Pending>>>,
 }
@@ -116,7 +147,8 @@ impl Subscription {
             position: Cell::new(0),
             compact,
             wants_joins,
-            server_side: target == Target::Connect,
+            server_side: !matches!(target, Target::Command(_)),
+            delta: Cell::new(Delta::Off),
             facts: RefCell::default(),
             pending: RefCell::new(Some(Box::new(pending))),
         }
@@ -132,7 +164,20 @@ impl Subscription {
         if !self.compact {
             return 0;
         }
-        self.facts.borrow().stream.map_or(0, |stream| stream.0)
+        self.facts.borrow().stream.map_or(0, |stream| stream.0.max(0))
+    }
+
+    /// A frame's bytes for this client, which is about to get them.
+    pub(super) fn bytes(&self, frame: &Frame) -> Bytes {
+        let wire = self.connection.wire;
+        match self.delta.get() {
+            Delta::Off => frame.bytes(wire, self.compact).clone(),
+            Delta::Agreed => {
+                self.delta.set(Delta::Ready);
+                frame.difference(wire, false)
+            }
+            Delta::Ready => frame.difference(wire, true),
+        }
     }
 
     /// Remembers a frame that was broadcast while this subscription cannot take it.

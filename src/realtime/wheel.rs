@@ -37,7 +37,8 @@ impl Wheel {
             if slot.is_empty() {
                 continue;
             }
-            let (due, later): (Vec<_>, Vec<_>) = std::mem::take(slot).into_iter().partition(|(_, at)| *at <= now);
+            let (due, later): (Vec<_>, Vec<_>) =
+                std::mem::take(slot).into_iter().partition(|(_, at)| *at <= now);
             *slot = later;
             fired.extend(due);
         }

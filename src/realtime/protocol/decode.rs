@@ -56,7 +56,8 @@ fn next_json(frame: &[u8]) -> Step<'_> {
         }
         // A derived reader would also take the fields of an object as an array.
         let object = line.trim_ascii_start().starts_with(b"{");
-        let command = if object { serde_json::from_slice(line).map_err(|_| Malformed) } else { Err(Malformed) };
+        let command =
+            if object { serde_json::from_slice(line).map_err(|_| Malformed) } else { Err(Malformed) };
         return Some((command, after));
     }
 }
@@ -170,7 +171,8 @@ mod tests {
 
     #[test]
     fn emulation_bodies() {
-        let request = emulation_request(Encoding::Json, br#"{"session":"s","node":"n","data":"{}\n"}"#).unwrap();
+        let request =
+            emulation_request(Encoding::Json, br#"{"session":"s","node":"n","data":"{}\n"}"#).unwrap();
         assert_eq!((request.session.as_str(), &request.data[..]), ("s", &b"{}\n"[..]));
         assert!(emulation_request(Encoding::Json, b"{}").is_err());
     }

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 
 use super::{
-    ClientInfo, ConnectResult, Empty, Error, HistoryResult, Presence, PresenceResult, Publication, Push, Reply,
-    SubscribeResult,
+    ClientInfo, ConnectResult, Empty, Error, HistoryResult, Presence, PresenceResult, Publication, Push,
+    Reply, SubscribeResult,
 };
 
 /// Writes one reply, without a newline at its end.

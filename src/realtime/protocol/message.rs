@@ -265,6 +265,10 @@ pub struct SubRefreshRequest {
     #[prost(string, tag = "2")]
     #[serde(deserialize_with = "nullable")]
     pub token: String,
+    /// 0 = refresh; tracking of keys is not served.
+    #[prost(int32, tag = "3")]
+    #[serde(rename = "type", deserialize_with = "nullable")]
+    pub kind: i32,
 }
 
 /// Body of `POST /emulation`: commands for a session that receives by http_stream or sse.

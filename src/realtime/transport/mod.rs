@@ -11,6 +11,6 @@ mod origin;
 pub mod websocket;
 
 pub use body::{Body, Opening, open_http_stream, open_sse};
-pub use origin::is_allowed;
+pub use origin::{Claimed, is_welcome};
 
 use super::frame;

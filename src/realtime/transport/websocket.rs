@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use super::{
     codec::{self, Assembly, Opcode, UNSUPPORTED, Violation, Whole},
     frame::{OPCODE_PONG, Wire, socket_frame},
-    origin,
+    origin::{self, Claimed},
 };
 use crate::{
     base::secret::Secret,
@@ -117,7 +117,8 @@ fn handshake(options: &Options, request: &Request, address: Option<IpAddr>) -> R
     if STANDARD.decode(key).map_or(0, |key| key.len()) != 16 {
         return Err(StatusCode::BAD_REQUEST);
     }
-    if !origin::is_allowed(&options.allowed_origins, text(headers, header::ORIGIN), host) {
+    let forwarded = headers.contains_key(header::X_FORWARDED_FOR) || headers.contains_key(header::FORWARDED);
+    if !origin::is_welcome(options, Claimed { origin: text(headers, header::ORIGIN), host, forwarded }) {
         return Err(StatusCode::FORBIDDEN);
     }
     let offered = text(headers, header::SEC_WEBSOCKET_PROTOCOL).unwrap_or_default();
@@ -232,11 +233,13 @@ fn frames(
                 shard.hang_up(connection, Disconnect { code, reason: "" });
             }
             Opcode::Close => connection.life.set(Life::Dead),
-            Opcode::Text | Opcode::Binary | Opcode::Continuation => match assembly.take(&raw, payload, limit)? {
-                Whole::Borrowed(opcode, message) => receive(shard, connection, opcode, message)?,
-                Whole::Joined(opcode, message) => receive(shard, connection, opcode, &message)?,
-                Whole::Partial => {}
-            },
+            Opcode::Text | Opcode::Binary | Opcode::Continuation => {
+                match assembly.take(&raw, payload, limit)? {
+                    Whole::Borrowed(opcode, message) => receive(shard, connection, opcode, message)?,
+                    Whole::Joined(opcode, message) => receive(shard, connection, opcode, &message)?,
+                    Whole::Partial => {}
+                }
+            }
         }
         if !connection.is_open() {
             // What follows a close is of no interest.

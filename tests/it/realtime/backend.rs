@@ -158,7 +158,8 @@ impl Backend for Backing {
             "expired" => Err(error::TOKEN_EXPIRED.into()),
             "away" => Err(Error::unavailable("database").into()),
             _ => {
-                let (identity, expires_at) = read_token(&me.clock, &hello.token).ok_or(close::INVALID_TOKEN)?;
+                let (identity, expires_at) =
+                    read_token(&me.clock, &hello.token).ok_or(close::INVALID_TOKEN)?;
                 me.known.lock().unwrap().push(hello.connection);
                 let key = hello.api_key.as_ref().map(|key| key.expose().to_owned());
                 let data = json!({"user": identity.user, "api_key": key, "transport": hello.transport});
@@ -206,17 +207,16 @@ impl Backend for Backing {
         Box::pin(self.0.after_a_while(move || {
             let streams = me.streams.lock().unwrap();
             let stream = streams.values().find(|stream| stream.id == request.stream).unwrap();
-            let all = stream.events.iter().cloned().zip(1_u64..).map(|(body, offset)| (offset, body));
-            let kept = all.filter(|(offset, _)| *offset >= stream.first);
+            let at = |offset: u64| {
+                Some((offset, stream.events.get(usize::try_from(offset - 1).unwrap())?.clone()))
+            };
             let events = match request.direction {
                 Direction::After => {
-                    kept.filter(|(offset, _)| *offset > request.from).take(request.limit).collect()
+                    let first = stream.first.max(request.from.saturating_add(1));
+                    (first..).map_while(at).take(request.limit).collect()
                 }
                 Direction::Before => {
-                    let mut events: Vec<_> = kept.filter(|(offset, _)| *offset < request.from).collect();
-                    events.reverse();
-                    events.truncate(request.limit);
-                    events
+                    (stream.first..request.from).rev().filter_map(at).take(request.limit).collect()
                 }
             };
             Ok(Page { events })

@@ -42,9 +42,14 @@ async fn what_cannot_be_recovered_is_said_so() {
     server.journal.append("workbox:1", (1..=10).map(|n| json!(n)));
     server.journal.cut("workbox:1", 5);
     let mut client = server.join(7).await;
-    for (offset, epoch, recovered) in
-        [(2, "e1", false), (3, "e1", false), (4, "e1", true), (10, "e1", true), (11, "e1", false), (6, "e0", false)]
-    {
+    for (offset, epoch, recovered) in [
+        (2, "e1", false),
+        (3, "e1", false),
+        (4, "e1", true),
+        (10, "e1", true),
+        (11, "e1", false),
+        (6, "e0", false),
+    ] {
         let request = json!({"channel": "workbox:1", "recover": true, "epoch": epoch, "offset": offset});
         let reply = client.subscribe(request.clone()).await;
         let result = &reply["subscribe"];
@@ -143,7 +148,8 @@ async fn hammered_streams_have_no_gap_and_no_duplicate() {
             })
         })
         .collect();
-    let readers: Vec<_> = (0..12_u64).map(|reader| tokio::spawn(read(server.clone(), reader, stop.clone()))).collect();
+    let readers: Vec<_> =
+        (0..12_u64).map(|reader| tokio::spawn(read(server.clone(), reader, stop.clone()))).collect();
     tokio::time::sleep(Duration::from_secs(3)).await;
     stop.store(true, Ordering::Relaxed);
     let mut heads = Vec::new();
@@ -170,7 +176,10 @@ async fn hammered_streams_have_no_gap_and_no_duplicate() {
             for _ in 0..3 {
                 let reply = client.subscribe(recover(&name, position)).await;
                 let result = &reply["subscribe"];
-                assert_eq!((&result["recovered"], result["offset"].as_u64().unwrap_or(0)), (&json!(true), position));
+                assert_eq!(
+                    (&result["recovered"], result["offset"].as_u64().unwrap_or(0)),
+                    (&json!(true), position)
+                );
                 for offset in offsets(&result["publications"]) {
                     assert_eq!(offset, position + 1, "in the reply");
                     position = offset;
@@ -183,7 +192,8 @@ async fn hammered_streams_have_no_gap_and_no_duplicate() {
                     assert_eq!(push["pub"]["data"]["n"], position + 1);
                     position += 1;
                 }
-                let reply = client.call_in_order(json!({"unsubscribe": {"channel": name}}), &mut position).await;
+                let reply =
+                    client.call_in_order(json!({"unsubscribe": {"channel": name}}), &mut position).await;
                 assert_eq!(reply["unsubscribe"], json!({}));
             }
             if last {

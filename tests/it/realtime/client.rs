@@ -14,6 +14,8 @@ pub struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     next_id: u32,
     pushes: VecDeque<Value>,
+    /// Messages that came in one frame with another.
+    more: VecDeque<Value>,
     /// Whether pings are answered.
     pub pongs: bool,
     /// Pings seen.
@@ -26,7 +28,7 @@ impl Client {
     pub async fn open(address: SocketAddr) -> Self {
         let request = format!("ws://{address}/connection/websocket").into_client_request().unwrap();
         let (socket, _) = connect_async(request).await.unwrap();
-        Self { socket, next_id: 0, pushes: VecDeque::new(), pongs: true, pings: 0 }
+        Self { socket, next_id: 0, pushes: VecDeque::new(), more: VecDeque::new(), pongs: true, pings: 0 }
     }
 
     pub async fn connect(&mut self, token: &str) -> Value {
@@ -77,8 +79,12 @@ impl Client {
 
     /// The next reply or push.
     pub async fn receive(&mut self) -> Value {
+        if let Some(message) = self.more.pop_front() {
+            return message;
+        }
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("something in time");
+            let message =
+                tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("something in time");
             match message.expect("an open socket").expect("a whole message") {
                 Message::Text(text) if text == "{}" => {
                     self.pings += 1;
@@ -86,7 +92,12 @@ impl Client {
                         self.send_text("{}").await;
                     }
                 }
-                Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+                Message::Text(text) => {
+                    let mut messages = text.lines().map(|line| serde_json::from_str(line).unwrap());
+                    let first = messages.next().unwrap();
+                    self.more.extend(messages);
+                    return first;
+                }
                 Message::Close(frame) => panic!("closed: {frame:?}"),
                 _ => {}
             }
@@ -112,7 +123,7 @@ impl Client {
 
     /// Nothing arrives for a while.
     pub async fn silent(&mut self) {
-        assert!(self.pushes.is_empty(), "{:?}", self.pushes);
+        assert!(self.pushes.is_empty() && self.more.is_empty(), "{:?}", self.pushes);
         let something = tokio::time::timeout(Duration::from_millis(80), self.socket.next()).await;
         assert!(something.is_err(), "{something:?}");
     }

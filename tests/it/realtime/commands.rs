@@ -70,12 +70,16 @@ async fn several_commands_in_one_frame_are_answered_in_order_behind_connect() {
 async fn rpc_answers_errors_and_panics() {
     let server = Server::start().await;
     let mut client = server.join(7).await;
-    let mut rpc = async |method: &str| client.call(json!({"rpc": {"method": method, "data": {"a": [1]}}})).await;
+    let mut rpc =
+        async |method: &str| client.call(json!({"rpc": {"method": method, "data": {"a": [1]}}})).await;
     assert_eq!(rpc("echo").await["rpc"]["data"], json!({"a": [1]}));
     let error = rpc("fail").await["error"].clone();
     assert_eq!(error, json!({"code": 431, "message": "data_unavailable", "temporary": true}));
     assert_eq!(rpc("nothing").await["error"]["code"], 108);
-    assert_eq!(rpc("panic").await["error"], json!({"code": 100, "message": "internal server error", "temporary": true}));
+    assert_eq!(
+        rpc("panic").await["error"],
+        json!({"code": 100, "message": "internal server error", "temporary": true})
+    );
     assert_eq!(rpc("slow").await["rpc"]["data"], "slow");
     assert_eq!(client.call(json!({"ping": {}})).await["ping"], json!({}));
     client.send_text(r#"{"send":{"data":{}}}"#).await;
@@ -211,10 +215,8 @@ async fn losing_a_right_ends_the_subscription_or_the_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_end_and_are_refreshed() {
-    let options = switchboard::realtime::Options {
-        expiry_grace: Duration::from_millis(200),
-        ..Default::default()
-    };
+    let options =
+        switchboard::realtime::Options { expiry_grace: Duration::from_millis(200), ..Default::default() };
     let server = Server::with(options).await;
     let mut client = Client::open(server.address).await;
     let reply = client.connect("7/2").await;

@@ -47,7 +47,8 @@ impl Stream {
 
     async fn fill(&mut self) {
         let read = self.socket.read_buf(&mut self.buffer);
-        let count = tokio::time::timeout(Duration::from_secs(10), read).await.expect("bytes in time").unwrap();
+        let count =
+            tokio::time::timeout(Duration::from_secs(10), read).await.expect("bytes in time").unwrap();
         assert!(count > 0, "the stream ended");
     }
 
@@ -118,12 +119,14 @@ async fn http_stream_in_json() {
 async fn http_stream_in_protobuf() {
     let server = Server::start().await;
     let connect = ConnectRequest { token: "7".into(), ..ConnectRequest::default() };
-    let frame = Command { id: 1, connect: Some(connect), ..Command::default() }.encode_length_delimited_to_vec();
+    let frame =
+        Command { id: 1, connect: Some(connect), ..Command::default() }.encode_length_delimited_to_vec();
     let (mut stream, _) = Stream::open(&server, "POST", "/connection/http_stream", BINARY, &frame).await;
     let reply = Reply::decode_length_delimited(&stream.chunk().await[..]).unwrap();
     let session = reply.connect.unwrap().session;
     let rpc = RpcRequest { method: "echo".into(), data: "[]".into() };
-    let data = Command { id: 2, rpc: Some(rpc), ..Command::default() }.encode_length_delimited_to_vec().into();
+    let data =
+        Command { id: 2, rpc: Some(rpc), ..Command::default() }.encode_length_delimited_to_vec().into();
     let request = EmulationRequest { node: "1".into(), session, data };
     assert!(post(&server, BINARY, &request.encode_to_vec()).await.contains(" 204"));
     let reply = Reply::decode_length_delimited(&stream.chunk().await[..]).unwrap();
@@ -134,7 +137,8 @@ async fn http_stream_in_protobuf() {
 async fn server_sent_events_and_catching_up() {
     let server = Server::start().await;
     server.journal.append("user:7", (1..=2_500).map(|n| json!(n)));
-    let connect = json!({"id": 1, "connect": {"token": "7", "subs": {"user:7": {"recover": true, "epoch": "e1"}}}});
+    let connect =
+        json!({"id": 1, "connect": {"token": "7", "subs": {"user:7": {"recover": true, "epoch": "e1"}}}});
     let encoded: String = connect.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
     let path = format!("/connection/sse?cf_connect={encoded}");
     let (mut stream, head) = Stream::open(&server, "GET", &path, JSON, b"").await;

@@ -156,7 +156,8 @@ async fn fragments_control_frames_and_dribbled_bytes_are_taken() {
     let mut answer = [0; 256];
     let mut text = String::new();
     while !text.contains("\"connect\"") {
-        let count = tokio::time::timeout(Duration::from_secs(5), socket.read(&mut answer)).await.unwrap().unwrap();
+        let count =
+            tokio::time::timeout(Duration::from_secs(5), socket.read(&mut answer)).await.unwrap().unwrap();
         text.push_str(&String::from_utf8_lossy(&answer[..count]));
     }
 }

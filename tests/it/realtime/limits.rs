@@ -109,7 +109,8 @@ async fn too_many_subscriptions_commands_connections() {
     }
     assert_eq!(client.subscribe(json!({"channel": "workbox:3"})).await["error"]["code"], 106);
     let _second = server.join(8).await;
-    let third = tokio_tungstenite::connect_async(format!("ws://{}/connection/websocket", server.address)).await;
+    let third =
+        tokio_tungstenite::connect_async(format!("ws://{}/connection/websocket", server.address)).await;
     assert!(third.unwrap_err().to_string().contains("503"));
     for id in 100..200 {
         let _ = client.send_text(&json!({"id": id, "rpc": {"method": "echo", "data": 1}}).to_string()).await;
@@ -160,7 +161,8 @@ async fn a_drain_closes_in_waves_and_refuses_new_connections() {
     }
     drain.await.unwrap();
     assert_eq!(server.hub.connection_count(), 0);
-    let late = tokio_tungstenite::connect_async(format!("ws://{}/connection/websocket", server.address)).await;
+    let late =
+        tokio_tungstenite::connect_async(format!("ws://{}/connection/websocket", server.address)).await;
     assert!(late.is_err());
 }
 

@@ -7,6 +7,7 @@ mod commands;
 mod emulation;
 mod hostile;
 mod limits;
+mod namespaces;
 mod sdk;
 mod server;
 

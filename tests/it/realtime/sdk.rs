@@ -3,23 +3,34 @@
 
 use std::process::{Command, Stdio};
 
-use super::Server;
+use switchboard::realtime::Options;
+
+use super::{Server, namespaces};
 
 async fn run(program: &'static str, arguments: &'static [&'static str], folder: &'static str) {
     if std::env::var_os("SWITCHBOARD_TEST_SDK").is_none() {
         eprintln!("skipped: SWITCHBOARD_TEST_SDK is not set");
         return;
     }
-    let server = Server::start().await;
+    let options = Options { recovery_page: 1_000, ..namespaces::options() };
+    let server = Server::with(options).await;
     // One of the scripts reads the stream from its beginning.
     server.journal.append("workbox:1", (1..=100_000).map(|n| serde_json::json!({ "n": n })));
     let url = format!("http://{}", server.address);
+    let user = |name: &str| namespaces::sign(0, &serde_json::json!({ "sub": name }));
+    let users = format!("{},{}", user("ann"), user("bob"));
     let status = tokio::task::spawn_blocking(move || {
         Command::new(program)
             .args(arguments)
             .current_dir(format!("{}/tests/sdk/{folder}", env!("CARGO_MANIFEST_DIR")))
-            .envs([("SWITCHBOARD_URL", url.as_str()), ("SWITCHBOARD_TOKEN", "7"), ("SWITCHBOARD_OTHER_TOKEN", "8")])
+            .envs([
+                ("SWITCHBOARD_URL", url.as_str()),
+                ("SWITCHBOARD_TOKEN", "7"),
+                ("SWITCHBOARD_OTHER_TOKEN", "8"),
+            ])
             .envs([("SWITCHBOARD_CHANNEL", "workbox:1"), ("SWITCHBOARD_EXPIRED_TOKEN", "expired")])
+            .envs([("SWITCHBOARD_APP_TOKENS", users.as_str()), ("SWITCHBOARD_APP_CHANNEL", "rooms:sdk")])
+            .env("SWITCHBOARD_SERVER_KEY", namespaces::KEYS[0])
             .stdin(Stdio::null())
             .status()
     });

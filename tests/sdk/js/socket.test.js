@@ -26,7 +26,7 @@ const decode = data => (data instanceof Uint8Array ? JSON.parse(new TextDecoder(
 const encode = (encoding, data) => (encoding === 'protobuf' ? new TextEncoder().encode(JSON.stringify(data)) : data);
 const within = (promise, what, ms = 10_000) => {
   let timer;
-  const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error(`${what}: too late`)), ms); });
+  const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error(`${what instanceof Function ? what() : what}: too late`)), ms); });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 };
 const once = (emitter, event) => within(new Promise(resolve => emitter.once(event, resolve)), event);
@@ -53,7 +53,7 @@ function listen(subscription) {
     while (seen.length < count) await new Promise(resolve => waiting.push(resolve));
     return seen;
   };
-  return { seen, until: count => within(until(count), `${count} publications (have ${seen.length})`) };
+  return { seen, until: (count, ms) => within(until(count), () => `${count} publications (have ${seen.length})`, ms) };
 }
 
 let counter = 0;
@@ -123,7 +123,7 @@ for (const [transport, encoding] of ways) {
   });
 }
 
-test('a subscription from the beginning gets all pages', { timeout: 60_000 }, async t => {
+test('a subscription from the beginning gets all pages', { timeout: 120_000 }, async t => {
   const own = client('websocket', 'json');
   t.after(() => own.disconnect());
   own.connect();
@@ -133,7 +133,7 @@ test('a subscription from the beginning gets all pages', { timeout: 60_000 }, as
   const heard = listen(subscription);
   subscription.subscribe();
   assert.ok((await once(subscription, 'subscribed')).recovered);
-  const seen = await heard.until(Number(probe.offset));
+  const seen = await heard.until(Number(probe.offset), 110_000);
   assert.deepEqual(seen.map(({ offset }) => offset), seen.map((_, index) => index + 1));
 });
 
