@@ -125,7 +125,7 @@ async fn wire(base: &Foundation, system: &ActorSystem) -> Result<(Hub, Wired), S
     let Foundation { config, ports: Ports { clock, random }, db, tasks, .. } = base;
     let socket_metrics = realtime::Metrics::default();
     let (metrics, (journal_metrics, live_metrics)) = Metrics::with(|registry| {
-        socket_metrics.register(registry);
+        socket_metrics.register(registry.sub_registry_with_prefix("socket"));
         (JournalMetrics::register(registry), LiveMetrics::register(registry))
     });
     let hub =
