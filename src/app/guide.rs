@@ -16,7 +16,7 @@ use crate::{
     base::{master_key::write_private, random::Random, secret::Secret},
     domain::{
         caller::{Caller, TokenKind},
-        error::Result,
+        error::{Error, Result},
         ids::{ConversationId, PersonId},
         once::Once,
     },
@@ -58,16 +58,16 @@ pub(super) async fn demo(kernel: &Kernel, address: SocketAddr) -> std::result::R
     let file = kernel.folder().path().join("demo.json");
     let demo = load_or_create(&file, &kernel.ports().random)
         .map_err(|error| StartError::Folder(file.clone(), error))?;
-    let thread = match make(kernel, &demo).await {
-        Ok(thread) => thread,
+    let made = match make(kernel, &demo).await {
+        Ok(made) => made,
         Err(error) => {
             // Somebody changed a password or removed somebody: the rest of the demo still works.
             tracing::warn!(%error, "the demo is not as it was made");
-            None
+            Made { thread: ConversationId(1), others: Vec::new() }
         }
     };
     let base = kernel.config().http.public_url(address);
-    Ok(text(&demo, &base, thread, &file))
+    Ok(text(&demo, &base, &made, &file))
 }
 
 fn load_or_create(file: &Path, random: &Random) -> io::Result<Demo> {
@@ -90,14 +90,20 @@ fn load_or_create(file: &Path, random: &Random) -> io::Result<Demo> {
     }
 }
 
-/// Makes what is not there yet; gives the help thread.
-async fn make(kernel: &Kernel, demo: &Demo) -> Result<Option<ConversationId>> {
+/// What the snippets name.
+struct Made {
+    thread: ConversationId,
+    others: Vec<PersonId>,
+}
+
+/// Makes what is not there yet.
+async fn make(kernel: &Kernel, demo: &Demo) -> Result<Made> {
     let services = &*kernel.services;
-    let Some((boss, others)) = demo.people.split_first() else { return Ok(None) };
+    let (boss, others) = demo.people.split_first().ok_or_else(|| Error::invalid("demo.json names nobody"))?;
     let is_new = people::credentials(kernel.db(), &boss.email).await?.is_none();
     let token = if is_new {
         let secret = boss.secret();
-        services.provisioning.create_organization("Demo", &boss.email, Some(&secret)).await?.admin.token
+        services.provisioning.create_organization("Demo", (&boss.name, &boss.email), Some(&secret)).await?.admin.token
     } else {
         services.sign_in.password(&boss.email, &boss.secret(), LOCAL).await?.token
     };
@@ -105,18 +111,19 @@ async fn make(kernel: &Kernel, demo: &Demo) -> Result<Option<ConversationId>> {
     if is_new {
         services.provisioning.create_pod(ann.organization, "Experts", "Who knows the machines").await?;
     }
-    let mut ids = Vec::new();
+    let mut made = Made { thread: ConversationId(0), others: Vec::new() };
     for (other, (_, title)) in others.iter().zip(PEOPLE.iter().skip(1)) {
-        ids.push(match people::credentials(kernel.db(), &other.email).await? {
+        made.others.push(match people::credentials(kernel.db(), &other.email).await? {
             Some(known) => known.id,
             None => create_person(services, &ann, other, title).await?,
         });
     }
     let threads = services.workboxes.list(&ann, &ListRequest { limit: 1, ..ListRequest::default() }).await?;
-    match threads.entries.first() {
-        Some(thread) => Ok(Some(thread.id)),
-        None => open_thread(services, &ann, ids).await.map(Some),
-    }
+    made.thread = match threads.entries.first() {
+        Some(thread) => thread.id,
+        None => open_thread(services, &ann, made.others.clone()).await?,
+    };
+    Ok(made)
 }
 
 async fn create_person(services: &Services, ann: &Caller, login: &Login, title: &str) -> Result<PersonId> {
@@ -152,20 +159,21 @@ async fn open_thread(services: &Services, ann: &Caller, others: Vec<PersonId>) -
 }
 
 /// What is printed.
-fn text(demo: &Demo, base: &str, thread: Option<ConversationId>, file: &Path) -> String {
+fn text(demo: &Demo, base: &str, made: &Made, file: &Path) -> String {
     let mut text = String::from("Who can sign in:\n");
     for login in &demo.people {
         let _ = writeln!(text, "  {:<5} {:<18} {}", login.name, login.email, login.password);
     }
     let _ = writeln!(text, "(kept in {})\n", file.display());
-    let thread = thread.unwrap_or(ConversationId(1));
+    let others: Vec<_> = made.others.iter().map(ToString::to_string).collect();
     let password = |name: &str| {
         demo.people.iter().find(|login| login.name == name).map_or("...", |login| login.password.as_str())
     };
     let snippets = include_str!("guide.txt")
         .replace("{base}", base)
         .replace("{socket}", &format!("{}/connection/websocket", base.replacen("http", "ws", 1)))
-        .replace("{thread}", &thread.to_string())
+        .replace("{thread}", &made.thread.to_string())
+        .replace("{others}", &others.join(","))
         .replace("{ann}", password("Ann"))
         .replace("{ben}", password("Ben"));
     text + &snippets

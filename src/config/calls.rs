@@ -16,23 +16,12 @@ pub struct Conversations {
     pub idle_seconds: Duration,
     /// Requests that may wait for one thread or session.
     pub mailbox: usize,
-    /// Bytes of a message's metadata.
-    pub message_limit: usize,
-    /// People in one thread.
-    pub max_participants: usize,
-    /// Between two receipt events of one thread.
-    #[serde(deserialize_with = "units::milliseconds")]
-    pub receipt_interval_ms: Duration,
 }
 
 impl Conversations {
     pub(super) fn check(&self, check: &mut Check) {
         check.seconds("conversations.idle_seconds", self.idle_seconds, 1..=86_400);
         check.range("conversations.mailbox", self.mailbox, 1..=100_000);
-        check.range("conversations.message_limit", self.message_limit, 256..=1_048_576);
-        check.range("conversations.max_participants", self.max_participants, 2..=100_000);
-        let interval = self.receipt_interval_ms.as_millis();
-        check.range("conversations.receipt_interval_ms", interval, 50..=10_000);
     }
 }
 

@@ -32,7 +32,7 @@ impl Check {
     }
 }
 
-/// Units: keys end in their unit (`_seconds`, `_hours`, `_days`, `_ms`), fields are [`Duration`]s.
+/// Units: keys end in their unit (`_seconds`, `_hours`, `_days`), fields are [`Duration`]s.
 pub(super) mod units {
     use std::time::Duration;
 
@@ -45,7 +45,6 @@ pub(super) mod units {
             }
         };
     }
-    unit!(milliseconds, from_millis, 1);
     unit!(seconds, from_secs, 1);
     unit!(hours, from_secs, 3_600);
     unit!(days, from_secs, 86_400);

@@ -39,8 +39,6 @@ pub struct Realtime {
     pub commands_at_once: usize,
     /// Subscribers up to which presence names them.
     pub presence_limit: usize,
-    /// Recent events kept in memory per live stream.
-    pub cached_events: usize,
     /// Origins that may open sockets; `*` = all.
     pub allowed_origins: Origins,
     /// Lets clients in without a token.
@@ -149,7 +147,6 @@ impl Realtime {
         check.range("realtime.command_burst", self.command_burst, 1..=100_000);
         check.range("realtime.commands_at_once", self.commands_at_once, 1..=1_000);
         check.range("realtime.presence_limit", self.presence_limit, 1..=100_000);
-        check.range("realtime.cached_events", self.cached_events, 0..=100_000);
         check.ensure("realtime.allowed_origins", self.allowed_origins.are_plain(), || {
             Origins::RULE.to_owned()
         });

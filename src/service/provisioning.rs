@@ -138,14 +138,15 @@ impl Provisioning {
         Self { db, ids, clock, random, journal, parts }
     }
 
-    /// An organisation with an API key and an administrator, in one commit. The e-mail address must be free.
+    /// An organisation with an API key and an administrator (name and e-mail address, which must be free), in one
+    /// commit.
     pub async fn create_organization(
         &self,
         name: &str,
-        email: &str,
+        (admin, email): (&str, &str),
         password: Option<&Secret>,
     ) -> Result<Provisioned> {
-        let name = addresses::name(name)?;
+        let (name, admin_name) = (addresses::name(name)?, addresses::name(admin)?);
         let email = addresses::email(email)?;
         let hash = match password {
             Some(password) => {
@@ -160,12 +161,13 @@ impl Provisioning {
             uuid: self.random.uuid_v7(now),
             name: name.clone(),
             contact_email: Some(email.clone()),
-            domains: Vec::new(),
+            // The operator vouches for the administrator's domain: passwords may be set for addresses in it.
+            domains: email.rsplit_once('@').map(|(_, domain)| domain.to_owned()).into_iter().collect(),
             stream: self.ids.next()?,
             created_at: now,
         };
         let mut admin = self.person(organization.id, self.ids.next()?, self.ids.next()?, now);
-        admin.name = email.split('@').next().unwrap_or(&email).to_owned();
+        admin.name = admin_name;
         admin.email = Some(email.clone());
         admin.role = "EnterpriseAdmin".to_owned();
         admin.password_hash = hash;

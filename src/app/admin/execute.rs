@@ -29,10 +29,11 @@ type Lines = mpsc::Sender<String>;
 /// Runs a command; its lines go to `lines` as they come.
 pub(super) async fn execute(services: &Services, command: Command, lines: &Lines) -> Result<()> {
     match command {
-        Command::CreateOrganization { name, admin_email, admin_password, json } => {
+        Command::CreateOrganization { name, admin_email, admin_name, admin_password, json } => {
+            let admin = admin_name.as_deref().or_else(|| admin_email.split('@').next()).unwrap_or_default();
             let password = admin_password.map(|password| password.0);
             let made =
-                services.provisioning.create_organization(&name, &admin_email, password.as_ref()).await?;
+                services.provisioning.create_organization(&name, (admin, &admin_email), password.as_ref()).await?;
             if json {
                 return print(lines, json_line(&made)?).await;
             }

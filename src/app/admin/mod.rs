@@ -26,6 +26,9 @@ pub enum Command {
         /// The administrator's e-mail address.
         #[arg(long)]
         admin_email: String,
+        /// The administrator's name; default: what stands before the `@`.
+        #[arg(long)]
+        admin_name: Option<String>,
         /// The administrator's password; without one there is only the printed token.
         #[arg(long, value_parser = password)]
         admin_password: Option<Password>,
