@@ -115,7 +115,7 @@ on_both! {
     }
 
     async fn links_are_guarded(db: TestDb) {
-        super::world::World::new(&db).await;
+        World::new(&db).await;
         let clock = Clock::manual(Clock::system().now());
         let world = World::at(&db, clock.clone()).await;
         let thread = world.thread(&[BEN]).await;
