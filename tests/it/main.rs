@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod attachments;
+mod api;
 mod architecture;
 mod bus;
 mod calls;

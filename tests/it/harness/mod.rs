@@ -1,5 +1,6 @@
 //! What tests share.
 
+pub mod app;
 pub mod db;
 pub mod nats;
 pub mod schema;

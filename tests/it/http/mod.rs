@@ -1,6 +1,6 @@
 //! The HTTP kit with a family of its own: what every operation gets without asking.
 
-mod client;
+pub mod client;
 mod dispatch;
 mod family;
 mod walled;

@@ -1,0 +1,3 @@
+//! Operations over real HTTP, family by family.
+
+mod assist;

@@ -1,0 +1,192 @@
+//! A whole server for a test: real HTTP, its own database and folder, a clock that the test moves.
+
+use std::{net::SocketAddr, time::Duration};
+
+use serde_json::{Value, json};
+use switchboard::{
+    app::{App, Ports},
+    base::{clock::Clock, random::Random, secret::Secret},
+    config::Config,
+    service::provisioning::Provisioned,
+};
+use tempfile::TempDir;
+
+use super::{
+    db::{START, TestDb},
+    schema::{self, Seen},
+};
+use crate::http::client::{self, Response};
+
+/// Everybody's password.
+pub const PASSWORD: &str = "correct horse";
+
+/// A server with two organisations: Acme (administrator Ada) and Other (administrator Otto).
+pub struct Server {
+    app: Option<App>,
+    pub address: SocketAddr,
+    pub clock: Clock,
+    pub acme: Provisioned,
+    pub other: Provisioned,
+    pub db: TestDb,
+    #[expect(dead_code, reason = "removes the folder when dropped")]
+    folder: TempDir,
+}
+
+/// A request that is being put together.
+pub struct Call<'a> {
+    server: &'a Server,
+    method: &'static str,
+    path: String,
+    headers: String,
+    body: Option<Value>,
+}
+
+/// What came back; it fits the contract.
+pub struct Answer {
+    pub status: u16,
+    pub body: Value,
+    pub response: Response,
+}
+
+impl Server {
+    pub async fn start(db: TestDb) -> Self {
+        Self::start_with(db, "").await
+    }
+
+    /// With more settings, as TOML.
+    pub async fn start_with(db: TestDb, settings: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let quick = "[auth]\nargon2_memory_kib = 64\nargon2_passes = 1\n";
+        let auth = if settings.contains("[auth]") { "" } else { quick };
+        let mut config = Config::with(&format!("{settings}\n{auth}")).unwrap();
+        config.database.url = Secret::new(db.options().url.clone());
+        config.server.data_dir = folder.path().to_owned();
+        config.files.url = format!("file://{}", folder.path().join("files").display());
+        config.http.listen = "127.0.0.1:0".parse().unwrap();
+        config.http.workers = 1;
+        let clock = Clock::manual(START);
+        let ports = Ports { clock: clock.clone(), random: Random::from_os() };
+        // The server wants a thread that is no runtime's.
+        let app = tokio::task::spawn_blocking(|| {
+            std::thread::spawn(|| App::start(config, ports).unwrap()).join().unwrap()
+        });
+        let app = app.await.unwrap();
+        let password = Secret::new(PASSWORD);
+        let services = app.kernel().services.clone();
+        let (acme, other) = app
+            .kernel()
+            .runtime()
+            .spawn(async move {
+                let make = &services.provisioning;
+                let acme = make.create_organization("Acme", "ada@acme.test", Some(&password)).await.unwrap();
+                let other = make.create_organization("Other", "otto@other.test", Some(&password)).await.unwrap();
+                (acme, other)
+            })
+            .await
+            .unwrap();
+        Self { address: app.address(), app: Some(app), clock, acme, other, db, folder }
+    }
+
+    /// Time goes by.
+    pub fn wait(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    pub fn get(&self, path: &str) -> Call<'_> {
+        self.call("GET", path)
+    }
+
+    pub fn post(&self, path: &str, body: Value) -> Call<'_> {
+        Call { body: Some(body), ..self.call("POST", path) }
+    }
+
+    pub fn put(&self, path: &str, body: Value) -> Call<'_> {
+        Call { body: Some(body), ..self.call("PUT", path) }
+    }
+
+    pub fn delete(&self, path: &str) -> Call<'_> {
+        self.call("DELETE", path)
+    }
+
+    fn call(&self, method: &'static str, path: &str) -> Call<'_> {
+        Call { server: self, method, path: path.to_owned(), headers: String::new(), body: None }
+    }
+
+    /// A fresh user token.
+    pub async fn sign_in(&self, login: &str) -> String {
+        let pair = self.post("/api/v1/auth", json!({ "email": login, "password": PASSWORD })).ok().await;
+        pair["token"].as_str().unwrap().to_owned()
+    }
+
+    /// A fresh enterprise token.
+    pub async fn administer(&self, login: &str) -> String {
+        let body = json!({ "email": login, "password": PASSWORD });
+        self.post("/api/v1/enterprise/auth", body).ok().await.as_str().unwrap().to_owned()
+    }
+
+    /// Makes a member of Acme with the address `<name>@acme.test`; its number.
+    pub async fn hire(&self, name: &str) -> i64 {
+        switchboard::store::sql("update organization set domains = $1")
+            .bind("[\"acme.test\"]")
+            .execute(&self.db.db)
+            .await
+            .unwrap();
+        let admin = self.administer("ada@acme.test").await;
+        let email = format!("{}@acme.test", name.to_lowercase());
+        let body = json!({ "name": name, "email": email, "password": PASSWORD });
+        let made = self.post("/api/v1r1/enterprise/users", body).with(&admin).ok().await;
+        made["id"].as_i64().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(app) = self.app.take() {
+            let _ = std::thread::spawn(|| app.stop()).join();
+        }
+    }
+}
+
+impl Call<'_> {
+    /// With a token.
+    pub fn with(self, token: &str) -> Self {
+        self.header("authorization", token)
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push_str(&format!("\n{name}: {value}"));
+        self
+    }
+
+    /// Sends it; what comes back must fit the contract.
+    pub async fn send(self) -> Answer {
+        let head = format!("{} {}{}", self.method, self.path, self.headers);
+        let body = self.body.map(|body| body.to_string()).unwrap_or_default();
+        let response = client::send(self.server.address, &head, &body).await;
+        schema::seen(Seen {
+            method: self.method,
+            path: self.path.split('?').next().unwrap(),
+            status: response.status,
+            content_type: response.header("content-type"),
+            body: &response.body,
+        });
+        let body = serde_json::from_slice(&response.body).unwrap_or(Value::Null);
+        Answer { status: response.status, body, response }
+    }
+
+    /// The body of a success.
+    pub async fn ok(self) -> Value {
+        let what = format!("{} {}", self.method, self.path);
+        let answer = self.send().await;
+        assert_eq!(answer.status, 200, "{what}: {}", answer.body);
+        answer.body
+    }
+
+    /// Status and name (or text) of a refusal.
+    pub async fn refused(self) -> (u16, String) {
+        let answer = self.send().await;
+        let body = answer.body;
+        let text = ["name", "message"].iter().find_map(|key| body.get(*key).and_then(Value::as_str));
+        (answer.status, text.or(body.as_str()).unwrap_or_default().to_owned())
+    }
+}
