@@ -3,4 +3,3 @@
 pub mod db;
 pub mod nats;
 pub mod schema;
-pub mod services;
