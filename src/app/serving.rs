@@ -13,7 +13,11 @@ use super::{
 };
 use crate::{
     api,
-    bus::{nats::NatsBus, relay::Relay},
+    bus::{
+        nats::NatsBus,
+        relay::{self, Relay},
+    },
+    delivery::{Carrier, Courier, email::Smtp, sms::SmsProvider},
     http::{
         dispatch::{Dispatcher, Parts},
         server::{self, Bound},
@@ -21,6 +25,7 @@ use crate::{
     },
     realtime::gateway::{self, Gateway, Limits},
     service::messages::METADATA_LIMIT,
+    store,
 };
 
 /// Requests in work get so long to end once no new ones are taken.
@@ -40,6 +45,8 @@ impl Serving {
         kernel.wired.sessions.wake_unfinished(kernel.db()).await?;
         kernel.wired.conversations.wake_unannounced(kernel.db()).await?;
         start_relay(kernel).await?;
+        start_couriers(kernel)?;
+        kernel.services.attachments.sweep_in_background(kernel.tasks());
         jobs::start(kernel);
         let dispatcher = Dispatcher::new(Parts {
             families: api::FAMILIES.to_vec(),
@@ -95,6 +102,31 @@ fn gateway(kernel: &Kernel) -> Gateway {
     })
 }
 
+/// Those who take notices away, for the channels that are configured.
+fn start_couriers(kernel: &Kernel) -> Result<(), StartError> {
+    let config = &kernel.config().notices;
+    let mut carriers: Vec<Arc<dyn Carrier>> = Vec::new();
+    if !config.smtp_url.expose().is_empty() {
+        carriers.push(Arc::new(Smtp::new(&config.smtp_url, &config.from).map_err(StartError::other)?));
+    }
+    if !config.sms_url.is_empty() {
+        let provider = SmsProvider::new(&config.sms_url, &config.sms_token).map_err(StartError::other)?;
+        carriers.push(Arc::new(provider));
+    }
+    for carrier in carriers {
+        let courier = Courier::new(
+            kernel.db().clone(),
+            kernel.services.notices.clone(),
+            kernel.ports().clock.clone(),
+            kernel.ports().random.clone(),
+            config.attempts,
+            carrier,
+        );
+        kernel.tasks().spawn("courier", courier.run(kernel.tasks().clone()));
+    }
+    Ok(())
+}
+
 /// The relay from the event log to NATS, where one is configured.
 async fn start_relay(kernel: &Kernel) -> Result<(), StartError> {
     let config = &kernel.config().bus;
@@ -109,6 +141,9 @@ async fn start_relay(kernel: &Kernel) -> Result<(), StartError> {
             kernel.wired.metrics.relay.clone(),
         );
         kernel.tasks().spawn("relay", relay.run(kernel.tasks().clone()));
+    } else {
+        // A position from times with a bus would hold up retention for good.
+        store::relay::forget(kernel.db(), relay::POSITION).await?;
     }
     Ok(())
 }

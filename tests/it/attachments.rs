@@ -12,6 +12,7 @@ use switchboard::{
         clock::{Clock, Timestamp},
         master_key::MasterKey,
         random::Random,
+        tasks::Tasks,
     },
     config::{self, Config},
     domain::{
@@ -31,7 +32,7 @@ use switchboard::{
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::harness::db::{START, TestDb, on_both, tasks};
+use crate::harness::db::{START, TestDb, on_both};
 
 const THREAD: ConversationId = ConversationId(40);
 const SHOWN: StreamId = StreamId(1);
@@ -128,7 +129,7 @@ impl World {
 
 /// What attachments stand on, over `db`, with files of at most a million bytes in `folder`.
 async fn attachments_over(db: &Db, clock: &Clock, folder: &TempDir) -> (Attachments, Journal) {
-    let (random, tasks) = (Random::seeded(7), tasks());
+    let (random, tasks) = (Random::seeded(7), Tasks::new(tokio::runtime::Handle::current()));
     let journal = Journal::start(
         db.clone(),
         NodeEpoch::claim(db).await.unwrap(),

@@ -22,7 +22,7 @@ use switchboard::{
 };
 use tokio::{task::JoinHandle, time::Instant};
 
-use crate::harness::db::{START, TestDb, tasks};
+use crate::harness::db::{START, TestDb};
 
 /// A database whose journal wakes a relay.
 struct Log {
@@ -44,7 +44,7 @@ impl Log {
             random.clone(),
             vec![Arc::new(wake.clone())],
             JournalMetrics::register(&mut Registry::default()),
-            &tasks(),
+            &db.tasks(),
         );
         Self { db, journal, random, metrics: Metrics::new(), wake, clock: Clock::manual(START) }
     }
@@ -88,7 +88,7 @@ impl Log {
 
     /// Starts a relay; the tasks stop it.
     fn relay(&self, bus: Arc<dyn Bus>) -> (Tasks, JoinHandle<()>) {
-        let tasks = tasks();
+        let tasks = self.db.tasks();
         let relay = Relay::new(
             self.db.db.clone(),
             bus,

@@ -20,7 +20,7 @@ use switchboard::{
 
 use super::{Log, stop, until};
 use crate::harness::{
-    db::{on_both, tasks},
+    db::on_both,
     nats::NatsServer,
 };
 
@@ -48,7 +48,7 @@ on_both! {
         let Some(mut nats) = NatsServer::start() else { return };
         let log = Log::new(db).await;
         log.streams(10).await;
-        let bus = connect(&nats, &tasks()).await;
+        let bus = connect(&nats, &log.db.tasks()).await;
         let relay = log.relay(bus.clone());
         for _ in 0..3 {
             log.write(10, 10).await;
@@ -88,7 +88,7 @@ async fn the_stream_gets_the_configured_limits_and_keeps_the_rest() {
         })
         .await
         .unwrap();
-    let bus = connect(&nats, &tasks()).await;
+    let bus = connect(&nats, &Tasks::new(tokio::runtime::Handle::current())).await;
     let message = |subject: &str| Message {
         subject: subject.to_owned(),
         id: uuid::Uuid::from_u128(7),
@@ -123,7 +123,7 @@ fn an_event_beyond_the_bus_s_limit_goes_out_without_data() {
         let Some(nats) = NatsServer::start_with("max_payload: 4096") else { return };
         let log = Log::new(db).await;
         log.streams(1).await;
-        let bus = connect(&nats, &tasks()).await;
+        let bus = connect(&nats, &log.db.tasks()).await;
         let relay = log.relay(bus.clone());
         let large = log.event(1, &"x".repeat(10_000));
         let append = switchboard::journal::Append::of_events(vec![large, log.event(1, "small")]);

@@ -4,4 +4,3 @@ pub mod app;
 pub mod db;
 pub mod nats;
 pub mod schema;
-pub mod services;
