@@ -99,6 +99,7 @@ pub(super) async fn build(
         random: random(),
         journal: journal(),
         conversations: wired.conversations.clone(),
+        sessions: wired.sessions.clone(),
         keep_outcomes: keep,
     };
     let messages = Messages::new(tools.clone());

@@ -31,6 +31,7 @@ use crate::{
         ids::Ids,
         people,
         sessions::{self, MemberRow, NewSession, PersonRow, SessionRow},
+        tokens,
     },
 };
 
@@ -251,7 +252,14 @@ impl Sessions {
         within_token(caller, id)?;
         let absent = || Error::not_found("session");
         let session = sessions::find(&self.db, id).await?.ok_or_else(absent)?;
-        let organizer = sessions::membership(&self.db, id, caller.person()?).await?.ok_or_else(absent)?;
+        let person = caller.person()?;
+        let organizer = sessions::membership(&self.db, id, person).await?.ok_or_else(absent)?;
+        // Who is out of the thread is out of its session, even if a crash came between the two.
+        if let Some(thread) = session.conversation_id
+            && !tokens::is_in_conversation(&self.db, thread, person).await?
+        {
+            return Err(absent());
+        }
         Ok((session, organizer))
     }
 
@@ -416,6 +424,23 @@ impl Sessions {
     fn pin(&self) -> String {
         (0..PIN_DIGITS).map(|_| char::from(b'0' + u8::try_from(self.random.below(10)).unwrap_or(0))).collect()
     }
+}
+
+/// Takes somebody who was put out of a help thread out of its session, with rings and call. To be called after the commit
+/// that put them out.
+pub async fn follow_removal(
+    db: &Db,
+    live: &LiveSessions,
+    caller: &Caller,
+    thread: ConversationId,
+    person: PersonId,
+) -> Result<()> {
+    let Some(session) = sessions::find_of_conversation(db, thread).await? else { return Ok(()) };
+    if sessions::membership(db, session.id, person).await?.is_none() {
+        return Ok(());
+    }
+    let request = Request::new(Input::RemoveMember(person), Some(actor_of(caller)));
+    live.decide(session.id, request, |_, _| ()).await
 }
 
 /// A session token is good for its own session only.

@@ -18,7 +18,7 @@ use crate::{
         once::Once,
     },
     journal::{Append, Journal, Refusal, RowOp},
-    live::conversation::Conversations,
+    live::{call_session::Sessions, conversation::Conversations},
     store::{Db, idempotency, ids::Ids},
 };
 
@@ -37,6 +37,8 @@ pub struct Tools {
     pub journal: Journal,
     /// What has one.
     pub conversations: Conversations,
+    /// The live sessions: who leaves a thread leaves its call.
+    pub sessions: Sessions,
     /// How long outcomes under an `Idempotency-Key` are kept (`retention.idempotency_hours`).
     pub keep_outcomes: Duration,
 }

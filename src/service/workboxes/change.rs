@@ -17,7 +17,7 @@ use crate::{
         machine::conversation::{Conversation, Member, Status},
         once::Once,
     },
-    service::tokens::Revoked,
+    service::{sessions::follow_removal, tokens::Revoked},
     store::{
         conversations,
         people::{self, PersonRow},
@@ -107,6 +107,7 @@ impl Workboxes {
             .await?;
         for person in removed.get().into_iter().flatten() {
             self.tokens.revoke(Revoked::Workbox(*person, id));
+            follow_removal(&self.tools.db, &self.tools.sessions, caller, id, *person).await?;
         }
         Ok(view)
     }

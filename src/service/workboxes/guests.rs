@@ -22,7 +22,7 @@ use crate::{
     },
     journal::{NewStream, Refusal, RowOp},
     live::conversation::Decision,
-    service::{addresses, tokens::Revoked},
+    service::{addresses, sessions::follow_removal, tokens::Revoked},
     store::{
         conversations,
         guest_links::{self, GuestLink, NewGuestLink},
@@ -300,6 +300,7 @@ impl Workboxes {
             .await?;
         self.tokens.revoke(Revoked::Workbox(person, id));
         self.tokens.revoke(Revoked::Person(person));
+        follow_removal(&self.tools.db, &self.tools.sessions, caller, id, person).await?;
         Ok(view)
     }
 
