@@ -30,7 +30,7 @@ const KEY_HEADER: &str = "x-helplightning-api-key";
 const SERVER_KEY_HEADER: header::HeaderName = header::HeaderName::from_static("x-api-key");
 /// Body of one call of the server API.
 const SERVER_API_BYTES: usize = 1024 * 1024;
-/// Query parameter with the first frame of an EventSource, which cannot have a body.
+/// Query parameter with the first frame of an `EventSource`, which cannot have a body.
 const CONNECT_PARAMETER: &str = "cf_connect";
 
 /// The hooks of [`super::server::start`]. `cors` marks the replies, `believed` judges where requests come from.
@@ -179,6 +179,7 @@ fn sse(routes: &Routes, request: &HttpRequest, body: Bytes) -> HttpResponse {
     )
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "all handlers have one shape")]
 fn emulate(routes: &Routes, request: &HttpRequest, body: Bytes) -> HttpResponse {
     if request.method() != "POST" {
         return HttpResponse::MethodNotAllowed().finish();

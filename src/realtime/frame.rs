@@ -41,7 +41,7 @@ impl Wire {
         }
     }
 
-    /// True for WebSockets; the others need a disconnect push in place of a close code, and emulation.
+    /// True for WebSocket connections; the others need a disconnect push in place of a close code, and emulation.
     pub(super) const fn is_socket(self) -> bool {
         matches!(self, Self::SocketJson | Self::SocketProtobuf)
     }
@@ -239,7 +239,7 @@ mod tests {
     fn lengths_of_socket_frames() {
         assert_eq!(socket_frame(1, b"hi")[..], *b"\x81\x02hi");
         assert_eq!(socket_frame(2, &[0; 126])[..4], [0x82, 126, 0, 126]);
-        assert_eq!(socket_frame(1, &[0; 65_536])[..10], [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+        assert_eq!(socket_frame(1, &vec![0; 65_536])[..10], [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
     }
 
     #[test]

@@ -10,10 +10,13 @@
 //! 3008 and recovers later.
 
 pub mod asyncapi;
+mod commands;
 mod connection;
 mod disconnect;
+mod dispatch;
 mod frame;
 pub mod gateway;
+mod greeting;
 mod hub;
 mod metrics;
 mod namespaces;
@@ -27,6 +30,7 @@ pub mod server_api;
 mod session;
 mod shard;
 mod subscription;
+mod timers;
 pub mod transport;
 mod wheel;
 

@@ -10,16 +10,18 @@
 use std::{rc::Rc, sync::Arc};
 
 use super::{
+    commands,
     connection::Connection,
     disconnect::{ProtocolError, Unsubscribed, error, unsubscribe},
     frame::{Frame, as_difference},
+    greeting,
     namespaces::{Admission, Namespaces},
     port::{Direction, Grant, Page, PageRequest, Refusal, SubscribeAsk},
     presence,
     protocol::{Publication, Push, Reply, SubscribeRequest, Unsubscribe},
-    session,
     shard::Shard,
     subscription::{Delta, Facts, Mode, Pending, Subscription, Target},
+    timers,
 };
 use crate::{base::secret::Secret, config::Namespace};
 
@@ -31,7 +33,7 @@ pub(super) fn begin(
     target: Target,
 ) {
     if let Err(refusal) = check(shard, connection, &request) {
-        session::subscribed(shard, connection, &request.channel, target, Err(refusal.into()));
+        greeting::subscribed(shard, connection, &request.channel, target, Err(refusal.into()));
         return;
     }
     let namespace = shard.hub.namespaces.of(&request.channel);
@@ -159,7 +161,7 @@ fn granted(shard: &Rc<Shard>, place: &Rc<Subscription>, admission: Admission) {
         result.data = grant.data.clone();
         result.id = place.number();
         result.delta = delta;
-        (result.expires, result.ttl) = session::time_left(shard, expires_at);
+        (result.expires, result.ttl) = timers::time_left(shard, expires_at);
         if positioned {
             result.epoch = grant.epoch.to_string();
             result.offset = grant.head;
@@ -200,7 +202,7 @@ fn fail(shard: &Rc<Shard>, place: &Rc<Subscription>, refusal: Refusal) {
     let target = place.pending.borrow_mut().as_mut().and_then(|pending| pending.target.take());
     remove(shard, place);
     if let Some(target) = target {
-        session::subscribed(shard, &place.connection, place.channel.name(), target, Err(refusal));
+        greeting::subscribed(shard, &place.connection, place.channel.name(), target, Err(refusal));
     }
 }
 
@@ -211,7 +213,7 @@ fn complete(shard: &Rc<Shard>, place: &Rc<Subscription>) {
         pending.as_mut().and_then(|p| p.target.take().map(|target| (target, std::mem::take(&mut p.result))))
     };
     if let Some((target, result)) = outcome
-        && session::subscribed(shard, &place.connection, place.channel.name(), target, Ok(result))
+        && greeting::subscribed(shard, &place.connection, place.channel.name(), target, Ok(result))
     {
         join(shard, place);
     }
@@ -329,7 +331,7 @@ fn take_page(shard: &Rc<Shard>, place: &Rc<Subscription>, answer: Result<Vec<Pub
     let contiguous = page.into_iter().zip(first..).take_while(|(one, expected)| one.offset == *expected);
     let options = &shard.hub.options;
     let events = contiguous.map(|(one, _)| one).take(options.recovery_page);
-    let mut publications = session::within(options.page_bytes, events);
+    let mut publications = commands::within(options.page_bytes, events);
     let Some(last) = publications.last().map(|publication| publication.offset) else {
         return lost(shard, place, outstanding);
     };
@@ -459,8 +461,8 @@ mod tests {
             visible_from,
             presence: false,
             join_leave: false,
-            info: Default::default(),
-            data: Default::default(),
+            info: bytes::Bytes::new(),
+            data: bytes::Bytes::new(),
         }
     }
 

@@ -81,16 +81,16 @@ pub async fn call(hub: &Hub, key: &Secret, method: &str, body: &[u8]) -> Option<
     let organization = hub.namespaces.server(key)?.organization;
     let caller = Backend { hub, organization };
     Some(match (method, serde_json::from_slice::<Request>(body)) {
-        (_, Err(_)) => failure(error::BAD_REQUEST),
+        (_, Err(_)) => failure(&error::BAD_REQUEST),
         ("batch", Ok(request)) => caller.batch(request.commands).await,
         (_, Ok(request)) => match caller.act(method, request).await {
             Ok(result) => json!({ "result": result }),
-            Err(error) => failure(error),
+            Err(error) => failure(&error),
         },
     })
 }
 
-fn failure(error: ProtocolError) -> Value {
+fn failure(error: &ProtocolError) -> Value {
     json!({"error": {"code": error.code, "message": error.message}})
 }
 
@@ -102,7 +102,7 @@ struct Backend<'a> {
 impl Backend<'_> {
     async fn batch(&self, commands: Vec<BTreeMap<String, Box<RawValue>>>) -> Value {
         if commands.len() > LARGEST_BATCH {
-            return failure(error::LIMIT_EXCEEDED);
+            return failure(&error::LIMIT_EXCEEDED);
         }
         let mut replies = Vec::with_capacity(commands.len());
         for command in commands {
@@ -114,7 +114,7 @@ impl Backend<'_> {
                 };
                 match outcome {
                     Ok(result) => reply.insert(method, result),
-                    Err(error) => reply.insert("error".to_owned(), failure(error)["error"].take()),
+                    Err(error) => reply.insert("error".to_owned(), failure(&error)["error"].take()),
                 };
             }
             replies.push(Value::Object(reply));
@@ -214,7 +214,7 @@ impl Backend<'_> {
         }
         let answers = request.channels.iter().map(|channel| match self.publish(channel, request) {
             Ok(result) => json!({ "result": result }),
-            Err(error) => failure(error),
+            Err(error) => failure(&error),
         });
         Ok(json!({"responses": answers.collect::<Vec<_>>()}))
     }

@@ -22,14 +22,14 @@ use tokio::{
 use super::{
     connection::{Connection, Life},
     disconnect::{Disconnect, close, error},
-    frame::{Frame, OPCODE_CLOSE, Wire, socket_frame},
-    hub::{Audience, Ephemeral, Hub, Message, Selector},
+    frame::{OPCODE_CLOSE, Wire, socket_frame},
+    hub::{Hub, Message, Selector},
     outbound::Progress,
     port::{ConnectionId, Future, Refusal},
-    presence,
-    protocol::{DisconnectPush, MessagePush, Publication, Push, Reply, SubscribeRequest},
+    protocol::{DisconnectPush, Push, Reply},
     recovery, session,
-    subscription::{Channel, Mode, Subscription, Target},
+    subscription::{Channel, Subscription},
+    timers,
     wheel::Wheel,
 };
 
@@ -39,8 +39,6 @@ const TICK: Duration = Duration::from_millis(250);
 pub(super) const TICKS_PER_SECOND: u32 = 4;
 /// Ticks between reports of connections with leases.
 const LEASE_REPORT_TICKS: u32 = 4;
-/// Pause between the waves of a drain.
-const WAVE: Duration = Duration::from_millis(50);
 
 thread_local! {
     static LOCAL: RefCell<Vec<(usize, Rc<Shard>)>> = const { RefCell::new(Vec::new()) };
@@ -52,7 +50,7 @@ pub(super) struct Shard {
     index: u16,
     connections: RefCell<Vec<Option<Rc<Connection>>>>,
     vacant: RefCell<Vec<u32>>,
-    channels: RefCell<HashMap<Arc<str>, Rc<Channel>>>,
+    pub(super) channels: RefCell<HashMap<Arc<str>, Rc<Channel>>>,
     dirty: RefCell<Vec<Rc<Connection>>>,
     wake: Notify,
     wheel: RefCell<Wheel>,
@@ -131,7 +129,7 @@ impl Shard {
             for (slot, due) in fired {
                 let connection = self.connections.borrow().get(slot as usize).cloned().flatten();
                 if let Some(connection) = connection.filter(|connection| connection.due.get() == due) {
-                    session::on_timer(&self, &connection, now);
+                    timers::on_timer(&self, &connection, now);
                 }
             }
             if now >= self.reported.get() + LEASE_REPORT_TICKS {
@@ -154,133 +152,8 @@ impl Shard {
         self.hub.backend().alive(heard);
     }
 
-    fn handle(self: &Rc<Self>, message: Message) {
-        match message {
-            Message::Published(frames) => frames.iter().for_each(|frame| self.publish(frame)),
-            Message::Ephemeral(event) => self.publish_ephemeral(&event),
-            Message::Presence { channel, info, joined } => {
-                if let Some(channel) = self.channel(&channel) {
-                    presence::deliver(self, &channel, &info, joined);
-                }
-            }
-            Message::Answer(to, continuation) => {
-                if let Some(connection) = self.find(to) {
-                    continuation(self, &connection);
-                    session::answered(self, &connection);
-                }
-            }
-            Message::Commands(to, frame) => {
-                if let Some(connection) = self.find(to) {
-                    session::receive(self, &connection, &frame);
-                }
-            }
-            Message::Roll(channel, roll) => {
-                if let Some(channel) = self.channel(&channel) {
-                    roll.answer(&channel);
-                }
-            }
-            Message::Census(prefix, answer) => {
-                let channels = self.channels.borrow();
-                let mine = channels.values().filter(|channel| channel.key.starts_with(&*prefix));
-                let counts = mine.map(|channel| (channel.name().to_owned(), channel.places.borrow().len()));
-                let _ = answer.send(counts.collect());
-            }
-            Message::Users(selector, answer) => {
-                let selected = self.selected(&selector);
-                let users = selected.iter().filter_map(|connection| {
-                    connection.session.borrow().identity.as_ref().map(|identity| identity.user.clone())
-                });
-                let _ = answer.send(users.collect());
-            }
-            Message::Disconnect(selector, disconnect) => {
-                self.selected(&selector).iter().for_each(|connection| self.close(connection, disconnect));
-            }
-            Message::Unsubscribe(channel, selector, why) => {
-                if let Some(channel) = self.channel(&channel) {
-                    let places = channel.places.borrow().clone();
-                    for place in places.iter().filter(|place| place.connection.is_selected(&selector)) {
-                        recovery::end(self, place, why);
-                    }
-                }
-            }
-            Message::Subscribe(selector, channel) => {
-                for connection in self.selected(&selector) {
-                    let request =
-                        SubscribeRequest { channel: channel.clone(), ..SubscribeRequest::default() };
-                    recovery::begin(self, &connection, request, Target::Server);
-                }
-            }
-            Message::Expire(selector, at) => {
-                for connection in self.selected(&selector) {
-                    session::expire(self, &connection, at);
-                }
-            }
-            Message::Lease(to, held) => {
-                if let Some(connection) = self.find(to) {
-                    connection.lease.set(held);
-                    if held {
-                        let soon = self.tick_after(self.hub.options.lease_ping_interval);
-                        connection.ping_at.set(connection.ping_at.get().min(soon));
-                        self.schedule(&connection, soon);
-                    }
-                }
-            }
-            Message::Send(to, data) => {
-                if let Some(connection) = self.find(to) {
-                    let push = Push { message: Some(MessagePush { data }), ..Push::default() };
-                    self.reply(&connection, Reply { push: Some(push), ..Reply::default() });
-                }
-            }
-            Message::Drain(period) => {
-                actix_rt::spawn(self.clone().drain(period));
-            }
-        }
-    }
-
-    async fn drain(self: Rc<Self>, period: Duration) {
-        let all = self.selected(&Selector::Everyone);
-        let waves = usize::try_from(period.as_millis() / WAVE.as_millis()).unwrap_or(1).max(1);
-        for wave in all.chunks(all.len().div_ceil(waves).max(1)) {
-            wave.iter().for_each(|connection| self.close(connection, close::SHUTDOWN));
-            tokio::time::sleep(WAVE).await;
-        }
-    }
-
-    fn publish(self: &Rc<Self>, frame: &Arc<Frame>) {
-        let Some(channel) = self.channel(&frame.key) else { return };
-        let mut pushes = 0;
-        for place in channel.places.borrow().iter() {
-            pushes += u64::from(recovery::deliver(self, place, frame));
-        }
-        self.hub.metrics.pushes.inc_by(pushes);
-    }
-
-    fn publish_ephemeral(&self, event: &Ephemeral) {
-        let Some(channel) = self.channel(&event.channel) else { return };
-        // The position of each subscriber is repeated, since SDKs take the offset of whatever they get last.
-        let mut frames: Vec<Frame> = Vec::new();
-        for place in channel.places.borrow().iter().filter(|place| place.mode.get() == Mode::Live) {
-            let wanted = match &event.audience {
-                Audience::Everyone => true,
-                Audience::Person(person) => place.connection.is_selected(&Selector::Person(*person)),
-                Audience::Connections(some) => some.contains(&place.connection.id),
-            };
-            if !wanted || place.connection.out.borrow().bytes() > self.hub.options.queue_bytes / 2 {
-                continue;
-            }
-            let offset = place.position.get();
-            let number = place.facts.borrow().stream.map_or(0, |stream| stream.0.max(0));
-            let known = frames.iter().position(|frame| (frame.offset, frame.id) == (offset, number));
-            let index = known.unwrap_or_else(|| {
-                let publication = Publication { data: event.data.clone(), offset, ..Publication::default() };
-                frames.push(Frame::new(event.channel.clone(), number, publication));
-                frames.len() - 1
-            });
-            self.push(&place.connection, frames[index].bytes(place.connection.wire, place.compact).clone());
-        }
-    }
-
-    fn selected(&self, selector: &Selector) -> Vec<Rc<Connection>> {
+    /// The connections that a selector means.
+    pub(super) fn selected(&self, selector: &Selector) -> Vec<Rc<Connection>> {
         let connections = self.connections.borrow();
         connections.iter().flatten().filter(|connection| connection.is_selected(selector)).cloned().collect()
     }
@@ -390,6 +263,7 @@ impl Shard {
     }
 
     /// Queues a reply or push.
+    #[expect(clippy::needless_pass_by_value, reason = "callers make it for this call")]
     pub(super) fn reply(&self, connection: &Rc<Connection>, reply: Reply) {
         self.push(connection, connection.wire.reply(&reply));
     }
@@ -400,17 +274,14 @@ impl Shard {
             connection.out.borrow_mut().clear();
             self.close(connection, close::SLOW);
         }
-        match connection.flush() {
-            Ok((progress, bytes)) => {
-                self.hub.metrics.bytes.inc_by(bytes);
-                if progress == Progress::Emptied {
-                    self.drained(connection);
-                }
+        if let Ok((progress, bytes)) = connection.flush() {
+            self.hub.metrics.bytes.inc_by(bytes);
+            if progress == Progress::Emptied {
+                self.drained(connection);
             }
-            Err(_) => {
-                connection.out.borrow_mut().clear();
-                self.die(connection);
-            }
+        } else {
+            connection.out.borrow_mut().clear();
+            self.die(connection);
         }
     }
 

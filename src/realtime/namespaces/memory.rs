@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::{base::clock::Timestamp, config::Namespace, realtime::protocol::Publication};
 
 /// How long a channel that keeps nothing goes on counting.
-const AFTERLIFE: Duration = Duration::from_secs(3_600);
+const AFTERLIFE: Duration = Duration::from_hours(1);
 
 /// The newest publications of a channel, numbered under an epoch.
 pub(super) struct Memory {

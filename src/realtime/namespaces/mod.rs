@@ -17,13 +17,13 @@ use self::{
     tokens::{Claims, Tokens},
 };
 use super::{
+    commands,
     disconnect::error,
     frame::Frame,
     hub::{Hub, Message},
     options::Options,
     port::{ConnectGrant, Grant, Identity, RefreshGrant, Refusal},
     protocol::{HistoryRequest, HistoryResult, Publication, SubscribeRequest},
-    session,
 };
 use crate::{
     base::{clock::Timestamp, random::Random},
@@ -290,10 +290,10 @@ impl Namespaces {
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX).min(most);
         let publications = if request.reverse {
             let before = since.map_or(u64::MAX, |since| since.offset);
-            session::within(bytes, memory.before(before).take(limit).cloned())
+            commands::within(bytes, memory.before(before).take(limit).cloned())
         } else {
             let after = since.map_or(0, |since| since.offset);
-            session::within(bytes, memory.after(after).take(limit).cloned())
+            commands::within(bytes, memory.after(after).take(limit).cloned())
         };
         Ok(HistoryResult { publications, epoch: memory.epoch().to_string(), offset: memory.head() })
     }

@@ -194,7 +194,7 @@ mod tests {
 
         #[test]
         fn protobuf_round_trip(id in any::<u32>(), channel in ".{0,40}", offset in any::<u64>(), recover in any::<bool>()) {
-            let subscribe = SubscribeRequest { channel, offset, recover, ..SubscribeRequest::default() };
+            let subscribe = SubscribeRequest { channel, recover, offset, ..SubscribeRequest::default() };
             let command = Command { id, subscribe: Some(subscribe), ..Command::default() };
             let frame = command.encode_length_delimited_to_vec();
             let found: Vec<_> = commands(Encoding::Protobuf, &frame).collect();

@@ -6,10 +6,12 @@
 
 mod decode;
 mod json;
-mod message;
+mod reply;
+mod request;
 
 pub use decode::{Malformed, commands, emulation_request};
-pub use message::*;
+pub use reply::*;
+pub use request::*;
 
 use bytes::Bytes;
 use prost::Message as _;

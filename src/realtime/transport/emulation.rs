@@ -1,4 +1,4 @@
-//! `POST /emulation`: the way back of connections that receive by http_stream or sse.
+//! `POST /emulation`: the way back of connections that receive by `http_stream` or sse.
 
 use crate::realtime::{
     Hub,

@@ -1,8 +1,8 @@
 //! Bytes in, bytes out: what carries frames between a client and its session.
 //!
-//! WebSockets are taken over as raw sockets in the upgrade service of `actix_http`, beside the App, which therefore
-//! sees none of them: origin, path and limits are checked here. The other transports are streamed HTTP responses
-//! with `POST /emulation` for the way back; `http::connection` mounts them.
+//! WebSocket connections are taken over as raw sockets in the upgrade service of `actix_http`, beside the App, which
+//! therefore sees none of them: origin, path and limits are checked here. The other transports are streamed HTTP
+//! responses with `POST /emulation` for the way back; `http::socket` mounts them all.
 
 mod body;
 mod codec;

@@ -67,7 +67,7 @@ impl Journal {
 
     fn with<T>(&self, channel: &str, use_it: impl FnOnce(&mut Stream) -> T) -> T {
         let mut streams = self.streams.lock().unwrap();
-        let next = StreamId(streams.len() as i64 + 1);
+        let next = StreamId(i64::try_from(streams.len()).unwrap() + 1);
         let stream = streams.entry(channel.to_owned());
         use_it(stream.or_insert_with(|| Stream { id: next, first: 1, events: Vec::new() }))
     }
@@ -88,7 +88,7 @@ impl Journal {
     }
 
     /// Commits without telling the hub: what a lost message between nodes looks like.
-    pub fn append_silently(&self, channel: &str, body: Value) {
+    pub fn append_silently(&self, channel: &str, body: &Value) {
         self.with(channel, |stream| stream.events.push(Bytes::from(body.to_string())));
     }
 

@@ -99,8 +99,8 @@ async fn a_missed_broadcast_is_read_from_the_journal() {
     let mut client = server.join(7).await;
     client.subscribe(json!({"channel": "workbox:1"})).await;
     server.journal.append("workbox:1", [json!(1)]);
-    server.journal.append_silently("workbox:1", json!(2));
-    server.journal.append_silently("workbox:1", json!(3));
+    server.journal.append_silently("workbox:1", &json!(2));
+    server.journal.append_silently("workbox:1", &json!(3));
     server.journal.append("workbox:1", [json!(4)]);
     for offset in 1..=4 {
         assert_eq!(client.push().await["pub"], json!({"data": offset, "offset": offset}));
