@@ -72,6 +72,8 @@ struct Inner<K, L: Live> {
 /// The place of one actor; a successor gets a place of its own once this one is gone.
 struct Slot<L: Live> {
     actor: OnceCell<Addr<Shell<L>>>,
+    /// Set when the actor has begun: its mailbox has its real size from then on.
+    begun: CancellationToken,
     gone: CancellationToken,
 }
 
@@ -109,6 +111,12 @@ where
                     return Err(error);
                 }
             };
+            if !slot.begun.is_cancelled() {
+                tokio::select! {
+                    () = slot.begun.cancelled() => {}
+                    () = slot.gone.cancelled() => {}
+                }
+            }
             match actor.try_send(Do(command)) {
                 Ok(()) => return Ok(()),
                 Err(SendError::Full(_)) => {
@@ -150,7 +158,10 @@ where
         if let Some(slot) = self.0.slots.get(&key) {
             return Arc::clone(&slot);
         }
-        let fresh = || Arc::new(Slot { actor: OnceCell::new(), gone: CancellationToken::new() });
+        let fresh = || {
+            let (begun, gone) = (CancellationToken::new(), CancellationToken::new());
+            Arc::new(Slot { actor: OnceCell::new(), begun, gone })
+        };
         Arc::clone(&self.0.slots.entry(key).or_insert_with(fresh))
     }
 
@@ -166,6 +177,8 @@ where
         let env = Env { clock: clock.clone(), random: random.clone(), flight: flight.clone() };
         let RegistryOptions { mailbox, idle } = self.0.options;
         let mut shell = Shell::new(live, env, mailbox, idle, metrics.clone());
+        let begun = slot.begun.clone();
+        shell.on_start = Some(Box::new(move || begun.cancel()));
         let (this, place, open) = (self.clone(), Arc::clone(slot), flight.clone());
         shell.on_drop = Some(Box::new(move |due| this.clear(key, place, open, due)));
         let actor = Shell::start_in_arbiter(arbiters.pick(), |_| shell);

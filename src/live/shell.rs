@@ -78,6 +78,7 @@ pub(super) struct Shell<L: Live> {
     pub mailbox: usize,
     pub idle: Duration,
     pub metrics: LiveMetrics,
+    pub on_start: Option<Box<dyn FnOnce() + Send>>,
     pub on_drop: Option<Box<dyn FnOnce(bool) + Send>>,
     last_used: Timestamp,
     timer: Option<(Timestamp, SpawnHandle)>,
@@ -86,7 +87,7 @@ pub(super) struct Shell<L: Live> {
 impl<L: Live> Shell<L> {
     pub fn new(live: L, env: Env, mailbox: usize, idle: Duration, metrics: LiveMetrics) -> Self {
         let last_used = env.now();
-        Self { live, env, mailbox, idle, metrics, on_drop: None, last_used, timer: None }
+        Self { live, env, mailbox, idle, metrics, on_start: None, on_drop: None, last_used, timer: None }
     }
 
     /// Runs a step of the state behind the panic barrier, then looks at the clock.
@@ -144,6 +145,9 @@ impl<L: Live> Actor for Shell<L> {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(self.mailbox);
         self.metrics.started(L::KIND);
+        if let Some(on_start) = self.on_start.take() {
+            on_start();
+        }
         self.schedule(ctx);
     }
 }
