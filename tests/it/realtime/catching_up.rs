@@ -10,6 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 use switchboard::realtime::Options;
+use tokio::runtime::Handle;
 
 use super::{Client, Server, client::offsets};
 
@@ -125,10 +126,11 @@ async fn retention_that_overtakes_a_recovery_asks_for_a_new_one() {
     assert_eq!(push["unsubscribe"]["code"], 2500);
 }
 
+const CHANNELS: u64 = 3;
+
 /// Clients come and go, subscribe, unsubscribe and recover, while events are committed all the time.
 #[tokio::test(flavor = "multi_thread")]
 async fn hammered_streams_have_no_gap_and_no_duplicate() {
-    const CHANNELS: u64 = 3;
     let options = Options { recovery_page: 7, commands_per_second: 100_000, ..Options::default() };
     let server = Arc::new(Server::with(options).await);
     server.journal.delay.store(3, Ordering::Relaxed);
@@ -136,7 +138,7 @@ async fn hammered_streams_have_no_gap_and_no_duplicate() {
     let writers: Vec<_> = (0..CHANNELS)
         .map(|channel| {
             let (server, stop) = (server.clone(), stop.clone());
-            tokio::spawn(async move {
+            Handle::current().spawn(async move {
                 let mut head = 0;
                 while !stop.load(Ordering::Relaxed) {
                     let burst = 1 + head % 5;
@@ -148,8 +150,9 @@ async fn hammered_streams_have_no_gap_and_no_duplicate() {
             })
         })
         .collect();
-    let readers: Vec<_> =
-        (0..12_u64).map(|reader| tokio::spawn(read(server.clone(), reader, stop.clone()))).collect();
+    let readers: Vec<_> = (0..12_u64)
+        .map(|reader| Handle::current().spawn(read(server.clone(), reader, stop.clone())))
+        .collect();
     tokio::time::sleep(Duration::from_secs(3)).await;
     stop.store(true, Ordering::Relaxed);
     let mut heads = Vec::new();
@@ -164,51 +167,50 @@ async fn hammered_streams_have_no_gap_and_no_duplicate() {
         seen += position;
     }
     assert!(seen > 1_000, "too little happened: {seen}");
+}
 
-    async fn read(server: Arc<Server>, reader: u64, stop: Arc<AtomicBool>) -> (u64, u64) {
-        let channel = reader % CHANNELS;
-        let name = format!("workbox:{channel}");
-        let (mut position, mut rounds) = (0, 0_u64);
-        loop {
-            let last = stop.load(Ordering::Relaxed);
-            rounds += 1;
-            let mut client = server.join(100 + i64::try_from(reader).unwrap()).await;
-            for _ in 0..3 {
-                let reply = client.subscribe(recover(&name, position)).await;
-                let result = &reply["subscribe"];
-                assert_eq!(
-                    (&result["recovered"], result["offset"].as_u64().unwrap_or(0)),
-                    (&json!(true), position)
-                );
-                for offset in offsets(&result["publications"]) {
-                    assert_eq!(offset, position + 1, "in the reply");
-                    position = offset;
-                }
-                let quota = 5 + (reader * 7 + rounds * 13) % 40;
-                for _ in 0..quota {
-                    let push = tokio::time::timeout(Duration::from_millis(300), client.push()).await;
-                    let Ok(push) = push else { break };
-                    assert_eq!(push["pub"]["offset"], position + 1, "in a push");
-                    assert_eq!(push["pub"]["data"]["n"], position + 1);
-                    position += 1;
-                }
-                let reply =
-                    client.call_in_order(json!({"unsubscribe": {"channel": name}}), &mut position).await;
-                assert_eq!(reply["unsubscribe"], json!({}));
+async fn read(server: Arc<Server>, reader: u64, stop: Arc<AtomicBool>) -> (u64, u64) {
+    let channel = reader % CHANNELS;
+    let name = format!("workbox:{channel}");
+    let (mut position, mut rounds) = (0, 0_u64);
+    loop {
+        let last = stop.load(Ordering::Relaxed);
+        rounds += 1;
+        let mut client = server.join(100 + i64::try_from(reader).unwrap()).await;
+        for _ in 0..3 {
+            let reply = client.subscribe(recover(&name, position)).await;
+            let result = &reply["subscribe"];
+            assert_eq!(
+                (&result["recovered"], result["offset"].as_u64().unwrap_or(0)),
+                (&json!(true), position)
+            );
+            for offset in offsets(&result["publications"]) {
+                assert_eq!(offset, position + 1, "in the reply");
+                position = offset;
             }
-            if last {
-                let mut client = server.join(100).await;
-                let reply = client.subscribe(recover(&name, position)).await;
-                for offset in offsets(&reply["subscribe"]["publications"]) {
-                    assert_eq!(offset, position + 1);
-                    position = offset;
-                }
-                while let Ok(push) = tokio::time::timeout(Duration::from_millis(500), client.push()).await {
-                    assert_eq!(push["pub"]["offset"], position + 1);
-                    position += 1;
-                }
-                return (channel, position);
+            let quota = 5 + (reader * 7 + rounds * 13) % 40;
+            for _ in 0..quota {
+                let push = tokio::time::timeout(Duration::from_millis(300), client.push()).await;
+                let Ok(push) = push else { break };
+                assert_eq!(push["pub"]["offset"], position + 1, "in a push");
+                assert_eq!(push["pub"]["data"]["n"], position + 1);
+                position += 1;
             }
+            let reply = client.call_in_order(json!({"unsubscribe": {"channel": name}}), &mut position).await;
+            assert_eq!(reply["unsubscribe"], json!({}));
+        }
+        if last {
+            let mut client = server.join(100).await;
+            let reply = client.subscribe(recover(&name, position)).await;
+            for offset in offsets(&reply["subscribe"]["publications"]) {
+                assert_eq!(offset, position + 1);
+                position = offset;
+            }
+            while let Ok(push) = tokio::time::timeout(Duration::from_millis(500), client.push()).await {
+                assert_eq!(push["pub"]["offset"], position + 1);
+                position += 1;
+            }
+            return (channel, position);
         }
     }
 }

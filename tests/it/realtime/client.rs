@@ -41,6 +41,11 @@ impl Client {
         self.socket.send(Message::text(text)).await.unwrap();
     }
 
+    /// Sends to a server that may have closed already.
+    pub async fn try_send(&mut self, command: &Value) {
+        let _ = self.socket.send(Message::text(command.to_string())).await;
+    }
+
     pub async fn send(&mut self, message: Message) {
         self.socket.send(message).await.unwrap();
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::{SinkExt as _, StreamExt as _};
 use prost::Message as _;
 use serde_json::json;
 use switchboard::{
@@ -264,7 +265,6 @@ async fn protobuf_end_to_end() {
     ] {
         frame.extend(command.encode_length_delimited_to_vec());
     }
-    use futures_util::{SinkExt as _, StreamExt as _};
     socket.send(Message::binary(frame)).await.unwrap();
     let mut next = async || match socket.next().await.unwrap().unwrap() {
         Message::Binary(bytes) => Reply::decode_length_delimited(&bytes[..]).unwrap(),

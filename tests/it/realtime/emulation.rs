@@ -1,4 +1,4 @@
-//! http_stream and sse with `POST /emulation`.
+//! `http_stream` and sse with `POST /emulation`.
 
 use std::time::Duration;
 
@@ -139,7 +139,9 @@ async fn server_sent_events_and_catching_up() {
     server.journal.append("user:7", (1..=2_500).map(|n| json!(n)));
     let connect =
         json!({"id": 1, "connect": {"token": "7", "subs": {"user:7": {"recover": true, "epoch": "e1"}}}});
-    let encoded: String = connect.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let encoded =
+        percent_encoding::utf8_percent_encode(&connect.to_string(), percent_encoding::NON_ALPHANUMERIC)
+            .to_string();
     let path = format!("/connection/sse?cf_connect={encoded}");
     let (mut stream, head) = Stream::open(&server, "GET", &path, JSON, b"").await;
     assert!(head.contains("text/event-stream"), "{head}");

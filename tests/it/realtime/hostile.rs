@@ -144,7 +144,7 @@ async fn fragments_control_frames_and_dribbled_bytes_are_taken() {
     let (mut socket, _) = request(server.address, &head(&[])).await;
     let command = json!({"id": 1, "connect": {"token": "7"}}).to_string();
     let (one, two) = command.as_bytes().split_at(10);
-    let mut bytes = vec![0x01, 0x80 | 10, 0, 0, 0, 0];
+    let mut bytes = vec![0x01, 0x8a, 0, 0, 0, 0];
     bytes.extend(one);
     bytes.extend([0x89, 0x80, 0, 0, 0, 0]);
     bytes.extend([0x80, 0x80 | u8::try_from(two.len()).unwrap(), 0, 0, 0, 0]);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use switchboard::realtime::Options;
+use tokio::runtime::Handle;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{Client, Server, client::offsets};
@@ -22,7 +23,7 @@ async fn slow_readers_are_closed_and_recover() {
     let mut quick = server.join(8).await;
     quick.subscribe(json!({"channel": "workbox:1"})).await;
     let text = "x".repeat(10_000);
-    let reader = tokio::spawn(async move {
+    let reader = Handle::current().spawn(async move {
         for offset in 1..=2_000 {
             assert_eq!(quick.push().await["pub"]["offset"], offset);
         }
@@ -113,7 +114,7 @@ async fn too_many_subscriptions_commands_connections() {
         tokio_tungstenite::connect_async(format!("ws://{}/connection/websocket", server.address)).await;
     assert!(third.unwrap_err().to_string().contains("503"));
     for id in 100..200 {
-        let _ = client.send_text(&json!({"id": id, "rpc": {"method": "echo", "data": 1}}).to_string()).await;
+        client.try_send(&json!({"id": id, "rpc": {"method": "echo", "data": 1}})).await;
     }
     assert_eq!(client.closed().await, 3013);
 }
@@ -155,7 +156,7 @@ async fn a_drain_closes_in_waves_and_refuses_new_connections() {
         clients.push(server.join(person).await);
     }
     let hub = server.hub.clone();
-    let drain = tokio::spawn(async move { hub.drain(Duration::from_millis(300)).await });
+    let drain = Handle::current().spawn(async move { hub.drain(Duration::from_millis(300)).await });
     for client in &mut clients {
         assert_eq!(client.closed().await, 3001);
     }

@@ -1,4 +1,4 @@
-//! The official SDKs against the socket alone. They need packages from npm and PyPI, so they run only where
+//! The official SDKs against the socket alone. They need packages from npm and `PyPI`, so they run only where
 //! `SWITCHBOARD_TEST_SDK` is set; `scripts/test` installs them and also runs the same scripts against the real binary.
 
 use std::process::{Command, Stdio};

@@ -31,6 +31,7 @@ impl Server {
         Self::with(Options::default()).await
     }
 
+    #[expect(clippy::unused_async, reason = "must be called within a runtime")]
     pub async fn with(options: Options) -> Self {
         let clock = Clock::system();
         let tasks = Tasks::new(Handle::current());
