@@ -78,8 +78,8 @@ impl Server {
             .runtime()
             .spawn(async move {
                 let make = &services.provisioning;
-                let acme = make.create_organization("Acme", "ada@acme.test", Some(&password)).await.unwrap();
-                let other = make.create_organization("Other", "otto@other.test", Some(&password)).await.unwrap();
+                let acme = make.create_organization("Acme", ("Ada", "ada@acme.test"), Some(&password)).await.unwrap();
+                let other = make.create_organization("Other", ("Otto", "otto@other.test"), Some(&password)).await.unwrap();
                 (acme, other)
             })
             .await

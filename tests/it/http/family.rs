@@ -12,6 +12,7 @@ use std::{
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use serde::{Deserialize, Serialize};
+use switchboard::base::secret::Secret;
 use switchboard::{
     app::{Kernel, Ports},
     base::{metrics::Metrics, random::Random, tasks::Tasks},
@@ -259,10 +260,10 @@ fn services() -> Arc<Services> {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::with("").unwrap();
         config.server.data_dir = folder.path().to_owned();
-        config.database.url = format!("sqlite://{}", folder.path().join("kit.db").display());
+        config.database.url = Secret::new(format!("sqlite://{}", folder.path().join("kit.db").display()));
         config.files.url = format!("file://{}", folder.path().join("files").display());
         // A kernel is opened by a thread that is no runtime's.
-        let kernel = std::thread::spawn(|| Kernel::open(config, Ports::system()).unwrap()).join().unwrap();
+        let kernel = std::thread::spawn(|| Kernel::open(config, Ports::system(), ([127, 0, 0, 1], 8080).into()).unwrap()).join().unwrap();
         (kernel, folder)
     });
     Arc::clone(&KERNEL.0.services)

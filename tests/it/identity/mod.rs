@@ -188,8 +188,8 @@ impl World {
             parts,
         );
         let password = secret(PASSWORD);
-        let acme = provisioning.create_organization("Acme", "ada@acme.test", Some(&password)).await.unwrap();
-        let other = provisioning.create_organization("Other", "otto@other.test", Some(&password)).await.unwrap();
+        let acme = provisioning.create_organization("Acme", ("Ada", "ada@acme.test"), Some(&password)).await.unwrap();
+        let other = provisioning.create_organization("Other", ("Otto", "otto@other.test"), Some(&password)).await.unwrap();
         sql("update organization set domains = $1").bind("[\"acme.test\"]").execute(&db.db).await.unwrap();
         let mut world = Self {
             db,

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use switchboard::{
+    domain::machine::call::Timing,
     base::{clock::Clock, random::Random, seal::Sealer, tasks::Tasks},
     config::Config,
     domain::{
@@ -22,6 +23,7 @@ use switchboard::{
     journal::{self, Append, Journal, JournalMetrics, JournalOptions, NewStream, NodeEpoch},
     live::{
         Arbiters, Ground, LiveMetrics, RegistryOptions,
+        call_session::{SessionLoader, Sessions},
         conversation::{ConversationLoader, Conversations},
     },
     service::{
@@ -112,6 +114,8 @@ impl World {
             metrics: LiveMetrics::default(),
         };
         let options = RegistryOptions { mailbox: 1_000, idle: Duration::from_secs(60) };
+        let loader = SessionLoader::new(db.clone(), clock.clone(), Timing::default());
+        let sessions = Sessions::new(loader, options, ground.clone());
         let conversations = Conversations::new(ConversationLoader(db.clone()), options, ground);
         let ids = Ids::open(db.clone(), tasks).await.unwrap();
         let sealer = Sealer::new(&[7; 32]);
@@ -126,6 +130,7 @@ impl World {
             random,
             journal,
             conversations: conversations.clone(),
+            sessions,
             keep_outcomes: DAY,
         };
         let messages = Messages::new(tools.clone());
