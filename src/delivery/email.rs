@@ -113,8 +113,8 @@ fn refusal(error: &SmtpError) -> Refusal {
 mod tests {
     use super::*;
 
-    #[test]
-    fn nothing_travels_in_plain_text_unless_it_is_asked_for() {
+    #[tokio::test]
+    async fn nothing_travels_in_plain_text_unless_it_is_asked_for() {
         assert_eq!(transport_url("smtp://u:p@h:587"), "smtp://u:p@h:587?tls=required");
         assert_eq!(transport_url("smtp://h:25?tls=none"), "smtp://h:25");
         assert_eq!(transport_url("smtps://h"), "smtps://h");

@@ -124,7 +124,9 @@ mod tests {
         let released = Arc::new(AtomicUsize::new(0));
         for number in [1, 2, 2] {
             let released = Arc::clone(&released);
-            let release: Release = Arc::new(move || drop(released.fetch_add(1, Ordering::Relaxed)));
+            let release: Release = Arc::new(move || {
+                let _ = released.fetch_add(1, Ordering::Relaxed);
+            });
             attendance.hold(client, place(number), release, now);
         }
         assert_eq!(attendance.heard(client, now), [place(1), place(2)]);
