@@ -100,8 +100,8 @@ impl Cli {
         match self.command {
             Command::Operations { json } => return Ok(list_operations(out, json)?),
             Command::Openapi { family } => {
-                let known = api::FAMILIES.iter().find(|known| known.name == family);
-                let known = known.ok_or_else(|| Failure::Usage(format!("there is no family {family:?}")))?;
+                let known = api::contract(&family)
+                    .ok_or_else(|| Failure::Usage(format!("there is no family {family:?}")))?;
                 let document = openapi::document(known).map_err(|error| Failure::Usage(error.to_string()))?;
                 out.write_all(&document)?;
                 return Ok(writeln!(out)?);
