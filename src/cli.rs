@@ -125,13 +125,15 @@ impl Cli {
 
 fn serve(config: Config, demo: bool) -> Result<(), Failure> {
     let app = App::start(config, Ports::system())?;
-    let guide = if demo { Some(app.demo()?) } else { None };
+    let guide = if demo { app.demo()? } else { String::new() };
     let mut out = io::stdout().lock();
-    writeln!(out, "switchboard is ready on http://{}", app.address())?;
-    if let Some(guide) = guide {
-        writeln!(out, "\n{guide}")?;
+    // Whoever started it may be gone by now; that is no reason to stop.
+    let told = writeln!(out, "switchboard is ready on http://{}", app.address())
+        .and_then(|()| if demo { writeln!(out, "\n{guide}") } else { Ok(()) })
+        .and_then(|()| out.flush());
+    if let Err(error) = told {
+        tracing::warn!(%error, "standard output is closed");
     }
-    out.flush()?;
     drop(out);
     Ok(app.run_until_signal()?)
 }
