@@ -100,8 +100,8 @@ impl Cli {
         match self.command {
             Command::Operations { json } => return Ok(list_operations(out, json)?),
             Command::Openapi { family } => {
-                let known = api::FAMILIES.iter().find(|known| known.name == family);
-                let known = known.ok_or_else(|| Failure::Usage(format!("there is no family {family:?}")))?;
+                let known = api::contract(&family)
+                    .ok_or_else(|| Failure::Usage(format!("there is no family {family:?}")))?;
                 let document = openapi::document(known).map_err(|error| Failure::Usage(error.to_string()))?;
                 out.write_all(&document)?;
                 return Ok(writeln!(out)?);
@@ -125,13 +125,15 @@ impl Cli {
 
 fn serve(config: Config, demo: bool) -> Result<(), Failure> {
     let app = App::start(config, Ports::system())?;
-    let guide = if demo { Some(app.demo()?) } else { None };
+    let guide = if demo { app.demo()? } else { String::new() };
     let mut out = io::stdout().lock();
-    writeln!(out, "switchboard is ready on http://{}", app.address())?;
-    if let Some(guide) = guide {
-        writeln!(out, "\n{guide}")?;
+    // Whoever started it may be gone by now; that is no reason to stop.
+    let told = writeln!(out, "switchboard is ready on http://{}", app.address())
+        .and_then(|()| if demo { writeln!(out, "\n{guide}") } else { Ok(()) })
+        .and_then(|()| out.flush());
+    if let Err(error) = told {
+        tracing::warn!(%error, "standard output is closed");
     }
-    out.flush()?;
     drop(out);
     Ok(app.run_until_signal()?)
 }

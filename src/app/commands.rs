@@ -17,6 +17,12 @@ pub fn migrate(config: &Config) -> Result<(), StartError> {
 
 /// Writes a consistent copy of the SQLite database to `to`, which must not exist, while a server may run.
 pub fn backup(config: &Config, to: &Path) -> Result<(), StartError> {
+    // Opening would make a file where there is none.
+    if let Some(path) = config.database.sqlite_path()
+        && let Err(error) = std::fs::metadata(path)
+    {
+        return Err(StartError::Folder(path.to_owned(), error));
+    }
     let runtime = foundation::runtime().map_err(StartError::other)?;
     runtime.block_on(async {
         let db = Db::open(&(&config.database).into()).await?;

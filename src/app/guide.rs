@@ -103,7 +103,12 @@ async fn make(kernel: &Kernel, demo: &Demo) -> Result<Made> {
     let is_new = people::credentials(kernel.db(), &boss.email).await?.is_none();
     let token = if is_new {
         let secret = boss.secret();
-        services.provisioning.create_organization("Demo", (&boss.name, &boss.email), Some(&secret)).await?.admin.token
+        services
+            .provisioning
+            .create_organization("Demo", (&boss.name, &boss.email), Some(&secret))
+            .await?
+            .admin
+            .token
     } else {
         services.sign_in.password(&boss.email, &boss.secret(), LOCAL).await?.token
     };

@@ -50,6 +50,7 @@ impl Serving {
         jobs::start(kernel);
         let dispatcher = Dispatcher::new(Parts {
             families: api::FAMILIES.to_vec(),
+            contracts: api::CONTRACTS,
             services: Arc::clone(&kernel.services),
             authenticate: Arc::new(Door(Arc::clone(&kernel.services))),
             outcomes: Arc::new(Memory {

@@ -1,6 +1,6 @@
 //! `[database]` and `[journal]`: where data is kept and how much may wait for its commit.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use serde::Deserialize;
 
@@ -39,6 +39,11 @@ impl Database {
     pub fn is_postgres(&self) -> bool {
         let url = self.url.expose();
         url.starts_with("postgres://") || url.starts_with("postgresql://")
+    }
+
+    /// The file, for SQLite.
+    pub fn sqlite_path(&self) -> Option<&Path> {
+        self.url.expose().strip_prefix("sqlite://").map(Path::new)
     }
 
     pub(super) fn check(&self, check: &mut Check) {

@@ -114,8 +114,7 @@ fn every_key_is_read_somewhere() {
 
 #[test]
 fn values_arrive_with_their_units() {
-    let config =
-        Config::with("[retention]\nuser_days = 2").unwrap();
+    let config = Config::with("[retention]\nuser_days = 2").unwrap();
     assert_eq!(config.calls.ring_seconds, Duration::from_secs(40));
     assert_eq!(config.retention.user_days, Duration::from_secs(2 * 86_400));
     assert_eq!(config.database.url.expose(), "sqlite://./data/switchboard.db");

@@ -26,6 +26,7 @@ use super::{
     family::{At, Authenticate, Credentials, Head},
     health::{Own, Ready},
     idempotency::{self, Outcomes, Twins},
+    openapi::Contract,
     remote::{Believed, Remote},
     reply::Content,
     routes::{Entry, Found, Routes},
@@ -57,6 +58,8 @@ const FORM_ALLOWANCE: u64 = 1024 * 1024;
 pub struct Parts {
     /// The families to mount.
     pub families: Vec<&'static Family>,
+    /// Contracts of families that are not mounted.
+    pub contracts: &'static [Contract],
     /// What handlers call.
     pub services: Arc<Services>,
     /// Who verifies credentials.
@@ -126,6 +129,11 @@ impl Dispatcher {
         &self.routes
     }
 
+    fn contract(&self, name: &str) -> Option<Contract> {
+        let mounted = self.routes.family_named(name).map(Family::document);
+        mounted.or_else(|| self.parts.contracts.iter().copied().find(|contract| contract.name == name))
+    }
+
     /// Whom it believes about where requests come from.
     pub fn believed(&self) -> &Believed {
         &self.believed
@@ -181,9 +189,8 @@ impl Dispatcher {
                 return self.refuse_early(None, path, &error, id, started).with("allow", allow);
             }
             Found::Nothing => {
-                let family = |name: &str| self.routes.family_named(name);
                 let reading = matches!(http.method().as_str(), "GET" | "HEAD");
-                if let Some(own) = Own::at(path, family).filter(|_| reading) {
+                if let Some(own) = Own::at(path, |name| self.contract(name)).filter(|_| reading) {
                     return self.own(own, self.remote(http.peer_addr(), headers), id, started).await;
                 }
                 return self.refuse_early(None, path, &Error::not_found("path"), id, started);
@@ -355,8 +362,7 @@ impl Dispatcher {
     async fn own(self: &Arc<Self>, own: Own, remote: Remote, id: &Arc<str>, started: Instant) -> Reply {
         let this = self.clone();
         let answer = self.parts.tasks.runtime().spawn(async move {
-            let family = |name: &str| this.routes.family_named(name);
-            own.answer(remote, &*this.parts.ready, &this.parts.metrics, family).await
+            own.answer(remote, &*this.parts.ready, &this.parts.metrics).await
         });
         match answer.await.map_err(Error::unavailable).flatten() {
             Ok(reply) => {

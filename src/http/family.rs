@@ -4,7 +4,7 @@ use std::fmt;
 
 use futures_util::future::BoxFuture;
 
-use super::{Auth, Op, Reply};
+use super::{Auth, Op, Reply, openapi::Contract};
 use crate::domain::{
     caller::Caller,
     error::{Error, Result},
@@ -34,6 +34,11 @@ impl Family {
     /// All its operations.
     pub fn operations(&self) -> impl Iterator<Item = &'static Op> + use<> {
         self.tables.iter().flat_map(|table| table.iter())
+    }
+
+    /// Its contract, to be served.
+    pub fn document(&self) -> Contract {
+        Contract { name: self.name, texts: self.contract }
     }
 }
 

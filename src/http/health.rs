@@ -1,12 +1,17 @@
-//! The server's own endpoints: `/livez`, `/readyz`, `/metrics`, `/openapi/<family>.json`.
+//! The server's own endpoints: `/livez`, `/readyz`, `/metrics`, `/openapi/<family>.json`, `/asyncapi.json`.
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
-use super::{Family, Reply, openapi, remote::Remote};
+use super::{
+    Reply,
+    openapi::{self, Contract},
+    remote::Remote,
+};
 use crate::{
     base::metrics::Metrics,
     domain::error::{Error, Result},
+    realtime::asyncapi,
 };
 
 /// Says whether the server can do its work.
@@ -25,7 +30,9 @@ pub enum Own {
     /// Figures for Prometheus.
     Metrics,
     /// A family's contract.
-    OpenApi(&'static str),
+    OpenApi(Contract),
+    /// The socket's contract.
+    AsyncApi,
 }
 
 #[derive(Serialize)]
@@ -37,14 +44,15 @@ struct State {
 
 impl Own {
     /// The endpoint at `path`.
-    pub fn at(path: &str, family: impl FnOnce(&str) -> Option<&'static Family>) -> Option<Self> {
+    pub fn at(path: &str, contract: impl FnOnce(&str) -> Option<Contract>) -> Option<Self> {
         Some(match path {
             "/livez" => Self::Live,
             "/readyz" => Self::Ready,
             "/metrics" => Self::Metrics,
+            "/asyncapi.json" => Self::AsyncApi,
             _ => {
                 let name = path.strip_prefix("/openapi/")?.strip_suffix(".json")?;
-                Self::OpenApi(family(name)?.name)
+                Self::OpenApi(contract(name)?)
             }
         })
     }
@@ -56,6 +64,7 @@ impl Own {
             Self::Ready => "readyz",
             Self::Metrics => "metrics",
             Self::OpenApi(_) => "openapi",
+            Self::AsyncApi => "asyncapi",
         }
     }
 
@@ -65,7 +74,6 @@ impl Own {
         remote: Remote,
         ready: &dyn Ready,
         metrics: &Metrics,
-        family: impl FnOnce(&str) -> Option<&'static Family>,
     ) -> Result<Reply> {
         match self {
             Self::Live => Ok(Reply::bytes(200, "text/plain; charset=utf-8", "alive\n".into())),
@@ -82,15 +90,13 @@ impl Own {
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
                 Ok(Reply::bytes(200, kind, metrics.text().into()))
             }
-            Self::OpenApi(name) => match family(name) {
-                Some(family) => {
-                    // Converting takes a good part of a second, once.
-                    let document = tokio::task::spawn_blocking(move || openapi::document(family));
-                    let document = document.await.map_err(Error::unavailable)??;
-                    Ok(Reply::bytes(200, "application/json", document))
-                }
-                None => Ok(Reply::empty(404)),
-            },
+            Self::AsyncApi => Ok(Reply::bytes(200, "application/json", asyncapi::document().into())),
+            Self::OpenApi(contract) => {
+                // Converting takes a good part of a second, once.
+                let document = tokio::task::spawn_blocking(move || openapi::document(contract));
+                let document = document.await.map_err(Error::unavailable)??;
+                Ok(Reply::bytes(200, "application/json", document))
+            }
         }
     }
 }

@@ -5,21 +5,29 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::Family;
 use crate::domain::error::{Error, Result};
 
 /// Converted documents by family name: made at the first request, kept for good.
 static DOCUMENTS: Mutex<Vec<(&'static str, Bytes)>> = Mutex::new(Vec::new());
 
-/// The family's contract document as JSON text.
-pub fn document(family: &'static Family) -> Result<Bytes> {
+/// The contract of a family, whether its operations are served yet or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contract {
+    /// The family's name.
+    pub name: &'static str,
+    /// As YAML: the reference first, then what we add.
+    pub texts: &'static [&'static str],
+}
+
+/// The contract as JSON text.
+pub fn document(contract: Contract) -> Result<Bytes> {
     // Held while converting: a second asker waits instead of converting again.
     let mut documents = DOCUMENTS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, document)) = documents.iter().find(|(name, _)| *name == family.name) {
+    if let Some((_, document)) = documents.iter().find(|(name, _)| *name == contract.name) {
         return Ok(document.clone());
     }
-    let document: Bytes = serde_json::to_vec(&merged(family.contract)?).map_err(Error::unavailable)?.into();
-    documents.push((family.name, document.clone()));
+    let document: Bytes = serde_json::to_vec(&merged(contract.texts)?).map_err(Error::unavailable)?.into();
+    documents.push((contract.name, document.clone()));
     Ok(document)
 }
 

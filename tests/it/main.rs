@@ -11,6 +11,7 @@ mod api;
 mod architecture;
 mod bus;
 mod calls;
+mod cli;
 mod contract;
 mod harness;
 mod http;

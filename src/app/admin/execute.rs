@@ -32,8 +32,10 @@ pub(super) async fn execute(services: &Services, command: Command, lines: &Lines
         Command::CreateOrganization { name, admin_email, admin_name, admin_password, json } => {
             let admin = admin_name.as_deref().or_else(|| admin_email.split('@').next()).unwrap_or_default();
             let password = admin_password.map(|password| password.0);
-            let made =
-                services.provisioning.create_organization(&name, (admin, &admin_email), password.as_ref()).await?;
+            let made = services
+                .provisioning
+                .create_organization(&name, (admin, &admin_email), password.as_ref())
+                .await?;
             if json {
                 return print(lines, json_line(&made)?).await;
             }

@@ -284,6 +284,7 @@ pub async fn start(over: &str, problems: &[&str]) -> Server {
     let metrics = Metrics::new();
     let dispatcher = Dispatcher::new(Parts {
         families: vec![&FAMILY],
+        contracts: &[],
         services: services(),
         authenticate: Arc::new(Tokens),
         outcomes: Arc::new(Memory),

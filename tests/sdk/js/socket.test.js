@@ -165,8 +165,9 @@ test('recovery after a restart of the server', { skip: !env('RESTART'), timeout:
   await other.ready(5_000);
   await other.publish(channel, message());
   await heard.until(1);
+  // Nothing of the lost connections is noticed before this returns.
   execSync(env('RESTART'), { stdio: 'inherit' });
-  await other.ready(30_000);
+  await Promise.all([once(own, 'connected'), once(other, 'connected')]);
   await other.publish(channel, message());
   const seen = await within(heard.until(2), 'the message after the restart', 60_000);
   assert.deepEqual(seen.map(({ offset }) => offset), [start + 1, start + 2]);

@@ -112,7 +112,7 @@ fn to_value<T: Serialize>(value: T) -> Result<Value> {
 }
 
 fn time(ask: &Ask<'_>) -> Value {
-    json!({ "server_time": ask.gateway.clock.now(), "client": ask.connection.client })
+    json!({ "time": ask.gateway.clock.now(), "client": ask.connection.client })
 }
 
 /// Whether people of the caller's organisation can be reached, with their status.

@@ -1,0 +1,192 @@
+//! The command line, as scripts use it: the real binary in a folder of its own.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder with its own configuration by environment.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+        command
+            .args(arguments)
+            .env("SWITCHBOARD__SERVER__DATA_DIR", self.0.path().join("data"))
+            .env("SWITCHBOARD__HTTP__LISTEN", "127.0.0.1:0")
+            .env("SWITCHBOARD__SERVER__DRAIN_SECONDS", "0")
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Standard output of a command that succeeds.
+    fn ask(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A server, and its address.
+    fn serve(&self, arguments: &[&str]) -> (Running, String) {
+        let arguments = [&["serve"], arguments].concat();
+        let mut child =
+            self.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().rsplit("http://").next().unwrap().to_owned();
+        assert!(line.contains("is ready on http://"), "{line:?}");
+        (Running(child), address)
+    }
+}
+
+/// Killed when it is dropped.
+struct Running(Child);
+
+impl Running {
+    /// SIGTERM, and the exit code.
+    fn terminate(mut self) -> Option<i32> {
+        let id = self.0.id().to_string();
+        assert!(Command::new("kill").arg(&id).status().unwrap().success());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < deadline {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("the server goes on after SIGTERM");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn get(address: &str, path: &str, token: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: {token}\r\nconnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    let status = reply.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, reply.split_once("\r\n\r\n").unwrap().1.to_owned())
+}
+
+#[test]
+fn wrong_configuration_stops_with_the_variable_the_key_and_the_reason() {
+    let place = Place::new();
+    let output =
+        place.command(&["check-config"]).env("SWITCHBOARD__CALLS__RING_SECONDS", "1").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.contains("SWITCHBOARD__CALLS__RING_SECONDS: calls.ring_seconds: 1 is not from 5 to 600"),
+        "{told}"
+    );
+    let output = place.command(&["serve"]).env("SWITCHBOARD__CALLS__RINGS", "1").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("SWITCHBOARD__CALLS__RINGS: calls.rings: no such key"), "{told}");
+    place.ask(&["check-config"]);
+}
+
+#[test]
+fn contracts_and_operations_are_printed() {
+    let place = Place::new();
+    let operations: Vec<Value> = serde_json::from_str(&place.ask(&["operations", "--json"])).unwrap();
+    assert!(operations.len() > 100, "{}", operations.len());
+    for key in ["method", "path", "family", "auth", "id"] {
+        assert!(operations.iter().all(|operation| operation[key].is_string()), "{key}");
+    }
+    for family in ["assist", "collab", "scheduling", "live-events", "training"] {
+        let document: Value = serde_json::from_str(&place.ask(&["openapi", "--family", family])).unwrap();
+        assert!(document["openapi"].as_str().unwrap().starts_with("3."), "{family}");
+    }
+    let document: Value = serde_json::from_str(&place.ask(&["asyncapi"])).unwrap();
+    assert_eq!(document["asyncapi"], "3.0.0");
+    assert!(!place.run(&["openapi", "--family", "none"]).status.success());
+}
+
+#[test]
+fn admin_commands_work_with_and_without_a_server() {
+    let place = Place::new();
+    place.ask(&["migrate"]);
+    let made: Value = serde_json::from_str(&place.ask(&[
+        "admin",
+        "create-organization",
+        "--name",
+        "Acme",
+        "--admin-email",
+        "boss@acme.example",
+        "--json",
+    ]))
+    .unwrap();
+    let organization = made["organization"]["id"].to_string();
+    let users = ["admin", "create-users", "--organization", &organization, "--count", "3", "--json-lines"];
+    assert_eq!(place.ask(&users).lines().count(), 3);
+
+    let (server, address) = place.serve(&[]);
+    assert_eq!(get(&address, "/readyz", "").0, 200);
+    assert_eq!(get(&address, "/asyncapi.json", "").0, 200);
+    assert!(get(&address, "/metrics", "").1.contains("switchboard_journal_batch_appends"));
+    let (status, account) = get(&address, "/api/v1/info", made["admin"]["token"].as_str().unwrap());
+    assert_eq!(status, 200, "{account}");
+    assert!(account.contains("boss@acme.example"));
+
+    let threads = [&users[..], &["--workboxes", "2", "--members", "2"]].concat();
+    let people: Vec<Value> =
+        place.ask(&threads).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let places: usize = people.iter().map(|person| person["workboxes"].as_array().unwrap().len()).sum();
+    assert_eq!(places, 4);
+    for person in &people {
+        assert_eq!(get(&address, "/api/v1/info", person["token"].as_str().unwrap()).0, 200);
+    }
+    place.ask(&["admin", "rotate-signing-key"]);
+    assert_eq!(get(&address, "/api/v1/info", made["admin"]["token"].as_str().unwrap()).0, 200);
+    assert_eq!(place.ask(&["admin", "outbox", "--json-lines"]), "");
+
+    let copy = place.0.path().join("copy.db");
+    place.ask(&["backup", "--to", copy.to_str().unwrap()]);
+    assert!(copy.metadata().unwrap().len() > 0);
+    assert!(!place.run(&["backup", "--to", copy.to_str().unwrap()]).status.success());
+
+    let second = place.run(&["serve"]);
+    let told = String::from_utf8(second.stderr).unwrap();
+    assert!(!second.status.success() && told.contains("another switchboard works in this folder"), "{told}");
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn the_demo_is_made_once() {
+    let place = Place::new();
+    let file = place.0.path().join("data/demo.json");
+    let (server, _) = place.serve(&["--demo"]);
+    let first = std::fs::read_to_string(&file).unwrap();
+    drop(server);
+    let (server, address) = place.serve(&["--demo"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), first);
+    let demo: Value = serde_json::from_str(&first).unwrap();
+    assert_eq!(demo["people"].as_array().unwrap().len(), 4);
+    assert_eq!(get(&address, "/livez", "").0, 200);
+    assert_eq!(server.terminate(), Some(0));
+}
