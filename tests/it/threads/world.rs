@@ -17,11 +17,13 @@ use switchboard::{
         error::Result,
         event::{StreamKind, internal_channel, user_channel, workbox_channel},
         ids::{ConversationId, MessageId, Offset, OrgId, PersonId, StreamId},
+        machine::call::Timing,
         once::{Once, Scope},
     },
     journal::{self, Append, Journal, JournalMetrics, JournalOptions, NewStream, NodeEpoch},
     live::{
         Arbiters, Ground, LiveMetrics, RegistryOptions,
+        call_session::{SessionLoader, Sessions},
         conversation::{ConversationLoader, Conversations},
     },
     service::{
@@ -112,7 +114,9 @@ impl World {
             metrics: LiveMetrics::default(),
         };
         let options = RegistryOptions { mailbox: 1_000, idle: Duration::from_secs(60) };
-        let conversations = Conversations::new(ConversationLoader(db.clone()), options, ground);
+        let conversations = Conversations::new(ConversationLoader(db.clone()), options, ground.clone());
+        let loader = SessionLoader::new(db.clone(), clock.clone(), Timing::default());
+        let sessions = Sessions::new(loader, options, ground);
         let ids = Ids::open(db.clone(), tasks).await.unwrap();
         let sealer = Sealer::new(&[7; 32]);
         let keys =
@@ -126,6 +130,7 @@ impl World {
             random,
             journal,
             conversations: conversations.clone(),
+            sessions,
             keep_outcomes: DAY,
         };
         let messages = Messages::new(tools.clone());
