@@ -9,7 +9,6 @@ use futures_util::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use switchboard::{
-    domain::machine::call::Timing,
     base::{clock::Clock, random::Random, seal::Sealer, tasks::Tasks},
     config::Config,
     domain::{
@@ -18,6 +17,7 @@ use switchboard::{
         error::Result,
         event::{StreamKind, internal_channel, user_channel, workbox_channel},
         ids::{ConversationId, MessageId, Offset, OrgId, PersonId, StreamId},
+        machine::call::Timing,
         once::{Once, Scope},
     },
     journal::{self, Append, Journal, JournalMetrics, JournalOptions, NewStream, NodeEpoch},
@@ -114,9 +114,9 @@ impl World {
             metrics: LiveMetrics::default(),
         };
         let options = RegistryOptions { mailbox: 1_000, idle: Duration::from_secs(60) };
+        let conversations = Conversations::new(ConversationLoader(db.clone()), options, ground.clone());
         let loader = SessionLoader::new(db.clone(), clock.clone(), Timing::default());
-        let sessions = Sessions::new(loader, options, ground.clone());
-        let conversations = Conversations::new(ConversationLoader(db.clone()), options, ground);
+        let sessions = Sessions::new(loader, options, ground);
         let ids = Ids::open(db.clone(), tasks).await.unwrap();
         let sealer = Sealer::new(&[7; 32]);
         let keys =
