@@ -65,10 +65,10 @@ statements! {
     ACCESS_TOKENS_REMOVE_ALL =
         "update personal_access_token set removed_at = $2 where person_id = $1 and removed_at is null";
     IN_CONVERSATION =
-        "select 1 from participant where conversation_id = $1 and person_id = $2 and removed_at is null";
+        "select cast(1 as bigint) from participant where conversation_id = $1 and person_id = $2 and removed_at is null";
     CONVERSATION_ORGANIZATION = "select organization_id from conversation where id = $1";
     IN_SESSION =
-        "select 1 from session_member where session_id = $1 and person_id = $2 and removed_at is null";
+        "select cast(1 as bigint) from session_member where session_id = $1 and person_id = $2 and removed_at is null";
     WORKBOX_OF_GUEST =
         "select conversation_id from guest_link where person_id = $1 and revoked_at is null order by id desc limit 1";
     AUDIT =

@@ -12,13 +12,13 @@ use crate::{
 operations! {
     base "/v1r1/personal_access_token";
     /// The caller's personal access tokens; their texts are not kept.
-    GET "" => 200 list_access_tokens() -> Json<Vec<AccessToken>>, User + VIEW_ACCOUNT;
+    GET "" => 200 list_access_tokens() -> Json<Vec<AccessToken>>, User + VIEW_ACCOUNT [no_store];
     /// Make a personal access token: its text stands in this reply only.
     POST "" => 200 create_access_token(Body<NewAccessToken>) -> Json<AccessToken>, User + MANAGE_ACCESS_TOKENS
         [no_store], fails Constraint;
     /// One of the caller's personal access tokens.
-    GET "/{id}" => 200 get_access_token(Seg<AccessTokenId>) -> Json<AccessToken>, User + VIEW_ACCOUNT,
-        fails NotFound;
+    GET "/{id}" => 200 get_access_token(Seg<AccessTokenId>) -> Json<AccessToken>, User + VIEW_ACCOUNT
+        [no_store], fails NotFound;
     /// Remove one for good: what came of it ends at once.
     DELETE "/{id}" => 200 delete_access_token(Seg<AccessTokenId>) -> Nothing, User + MANAGE_ACCESS_TOKENS,
         fails NotFound;

@@ -17,13 +17,13 @@ use crate::{
 operations! {
     base "/v1r1/enterprise/partner_keys";
     /// The organisation's partner keys: their public halves.
-    GET "" => 200 list_partner_keys() -> Json<Vec<PartnerKey>>, Enterprise + MANAGE_KEYS;
+    GET "" => 200 list_partner_keys() -> Json<Vec<PartnerKey>>, Enterprise + MANAGE_KEYS [no_store];
     /// Make a further pair: the private half stands in this reply only.
     POST "" => 200 create_partner_key(Body<PartnerKeyChange>) -> Json<PartnerKey>, Enterprise + MANAGE_KEYS
         [no_store], fails Constraint | NotFound;
     /// Change the description, or put the public half of a pair made elsewhere in its place.
     PUT "/{id}" => 200 update_partner_key(Seg<PartnerKeyId>, Body<PartnerKeyChange>) -> Json<PartnerKey>,
-        Enterprise + MANAGE_KEYS, fails NotFound;
+        Enterprise + MANAGE_KEYS [no_store], fails NotFound;
     /// Remove a partner key: tokens signed with it, and all that came of them, are dead.
     DELETE "/{id}" => 200 delete_partner_key(Seg<PartnerKeyId>) -> Json<Success>, Enterprise + MANAGE_KEYS,
         fails NotFound;
