@@ -142,6 +142,8 @@ async fn attachments_over(db: &Db, clock: &Clock, folder: &TempDir) -> (Attachme
     let config = config::Files {
         url: format!("file://{}", folder.path().display()),
         max_bytes: 1_000_000,
+        // However busy the machine is.
+        thumbnail_seconds: Duration::from_mins(1),
         ..Config::with("").unwrap().files
     };
     let master = MasterKey::parse(&STANDARD.encode([7; 32])).unwrap();

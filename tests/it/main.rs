@@ -13,6 +13,7 @@ mod bus;
 mod calls;
 mod cli;
 mod contract;
+mod delivery;
 mod harness;
 mod http;
 mod identity;

@@ -1,5 +1,6 @@
 //! The bus and the relay: nothing lost, nothing out of order, whoever goes away.
 
+mod consumers;
 mod nats;
 mod relay;
 
