@@ -23,7 +23,7 @@ use switchboard::{
     journal::{Append, Journal, JournalMetrics, JournalOptions, MessageRow, NewStream, NodeEpoch, RowOp},
     store::{DatabaseOptions, Db, ids::Ids},
 };
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 const APPENDERS: usize = 200;
 const CONVERSATIONS: i64 = 500;
@@ -34,6 +34,7 @@ struct Bench {
     random: Random,
     streams: Vec<StreamId>,
     metadata: Arc<str>,
+    runtime: Handle,
 }
 
 impl Bench {
@@ -60,7 +61,7 @@ impl Bench {
             streams.push(id);
         }
         let metadata = format!(r#"{{"message":"{}"}}"#, "x".repeat(112)).into();
-        Self { journal, ids, random, streams, metadata }
+        Self { journal, ids, random, streams, metadata, runtime: tasks.runtime().clone() }
     }
 
     fn append(&self, number: usize) -> Append {
@@ -99,7 +100,7 @@ impl Bench {
         let tasks: Vec<_> = (0..APPENDERS)
             .map(|appender| {
                 let bench = Arc::clone(self);
-                tokio::task::spawn(async move {
+                self.runtime.spawn(async move {
                     for round in 0..each {
                         let append = bench.append(appender * each + round);
                         bench.journal.append(append).await.expect("the append is stored");
@@ -130,7 +131,7 @@ fn journal(criterion: &mut Criterion) {
             b.iter_custom(|appends| {
                 let rounded = appends.max(20_000);
                 let took = runtime.block_on(bench.run(rounded));
-                took.mul_f64(appends as f64 / rounded as f64)
+                took / u32::try_from(rounded / appends.max(1)).unwrap_or(1)
             });
         });
     }

@@ -77,7 +77,7 @@ pub fn write_private(file: &Path, text: &str) -> io::Result<()> {
 fn refuse_shared(file: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = std::fs::metadata(file)?.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 {
+    if mode.trailing_zeros() >= 6 {
         return Ok(());
     }
     let told = format!("{} can be read by others (mode {mode:o}): chmod 600 it", file.display());

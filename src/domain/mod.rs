@@ -2,8 +2,8 @@
 
 pub mod caller;
 pub mod codes;
-pub mod error;
 pub mod custom_field;
+pub mod error;
 pub mod event;
 pub mod ids;
 pub mod machine;

@@ -71,7 +71,7 @@ pub enum ThumbnailError {
 
 /// The type of a thumbnail by the ending of its path.
 pub fn mime_of(path: &str) -> &'static str {
-    if path.ends_with(".png") { "image/png" } else { "image/jpeg" }
+    if path.rsplit('.').next() == Some("png") { "image/png" } else { "image/jpeg" }
 }
 
 /// True for types that thumbnails are made of.

@@ -361,9 +361,11 @@ impl Dispatcher {
 
     async fn own(self: &Arc<Self>, own: Own, remote: Remote, id: &Arc<str>, started: Instant) -> Reply {
         let this = self.clone();
-        let answer = self.parts.tasks.runtime().spawn(async move {
-            own.answer(remote, &*this.parts.ready, &this.parts.metrics).await
-        });
+        let answer = self
+            .parts
+            .tasks
+            .runtime()
+            .spawn(async move { own.answer(remote, &*this.parts.ready, &this.parts.metrics).await });
         match answer.await.map_err(Error::unavailable).flatten() {
             Ok(reply) => {
                 self.count(None, own.name(), reply.status, started);

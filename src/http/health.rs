@@ -69,12 +69,7 @@ impl Own {
     }
 
     /// Answers. Metrics and reasons are for loopback and trusted networks only.
-    pub async fn answer(
-        self,
-        remote: Remote,
-        ready: &dyn Ready,
-        metrics: &Metrics,
-    ) -> Result<Reply> {
+    pub async fn answer(self, remote: Remote, ready: &dyn Ready, metrics: &Metrics) -> Result<Reply> {
         match self {
             Self::Live => Ok(Reply::bytes(200, "text/plain; charset=utf-8", "alive\n".into())),
             Self::Ready => {

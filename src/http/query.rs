@@ -305,6 +305,12 @@ mod tests {
 
     #[test]
     fn errors_name_the_parameter() {
+        #[derive(Debug, Deserialize)]
+        struct Needs {
+            #[expect(dead_code, reason = "only its absence is tried")]
+            link: String,
+        }
+
         let message = |query: &str| parse::<Wanted>(query).unwrap_err().message().to_owned();
         assert_eq!(message("page=x"), "query: page: invalid value 'x', expected a number");
         assert_eq!(message("active=yes"), "query: active: invalid value 'yes', expected true or false");
@@ -312,11 +318,6 @@ mod tests {
         assert!(message("direction=UP").contains("expected `ASC` or `DESC`"));
         assert!(message("name=%ff").contains("not UTF-8"));
         assert!(message("name=%00").contains("U+0000"));
-        #[derive(Debug, Deserialize)]
-        struct Needs {
-            #[expect(dead_code, reason = "only its absence is tried")]
-            link: String,
-        }
         assert_eq!(parse::<Needs>("").unwrap_err().message(), "query: missing field `link`");
         assert_eq!(value("a=1&token=x%20y&b=2", "token").as_deref(), Some("x y"));
     }

@@ -76,7 +76,9 @@ impl AccessTokens {
         }
         let description = addresses::short_text("description", description)?;
         if self.list(caller).await?.len() >= MOST {
-            return Err(Error::constraint(format!("at most {MOST} personal access tokens; remove one first")));
+            return Err(Error::constraint(format!(
+                "at most {MOST} personal access tokens; remove one first"
+            )));
         }
         let now = self.clock.now();
         let row = AccessTokenRow {

@@ -54,7 +54,8 @@ impl Acting {
     ) -> Result<String> {
         caller.require(Permissions::IMPERSONATE)?;
         let person = people::in_organization(&self.db, caller.organization, id).await?;
-        let person = person.filter(|person| person.kind == "member").ok_or_else(|| Error::not_found("user"))?;
+        let person =
+            person.filter(|person| person.kind == "member").ok_or_else(|| Error::not_found("user"))?;
         let token = self.tokens.mint_acting(caller, &person, add, remove).await?;
         self.audit(caller, "user.impersonated", &[&person]).await?;
         Ok(token)

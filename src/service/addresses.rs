@@ -25,12 +25,16 @@ pub fn name(text: &str) -> Result<String> {
 pub fn email(text: &str) -> Result<String> {
     let text = text.trim();
     let plain = text.chars().count() <= LONGEST
-        && !text.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | ',' | ';' | '"'));
+        && !text.contains(|c: char| {
+            c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | ',' | ';' | '"')
+        });
     let parts = text.rsplit_once('@').filter(|(local, domain)| {
         !local.is_empty()
             && !local.contains('@')
             && !domain.is_empty()
-            && domain.split('.').all(|label| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-'))
+            && domain
+                .split('.')
+                .all(|label| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-'))
     });
     if !plain || parts.is_none() {
         return Err(Error::new(Code::InvalidEmail, "not an e-mail address"));
@@ -42,9 +46,11 @@ pub fn email(text: &str) -> Result<String> {
 pub fn username(text: &str) -> Result<String> {
     let text = text.trim();
     let length = text.chars().count();
-    let wrong = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '@' | '<' | '>' | '/' | '?' | '#' | '%');
+    let wrong =
+        |c: char| c.is_whitespace() || c.is_control() || matches!(c, '@' | '<' | '>' | '/' | '?' | '#' | '%');
     if length == 0 || length > LONGEST_USERNAME || text.contains(wrong) {
-        let rule = format!("a username has 1 to {LONGEST_USERNAME} characters, no spaces and none of @ < > / ? # %");
+        let rule =
+            format!("a username has 1 to {LONGEST_USERNAME} characters, no spaces and none of @ < > / ? # %");
         return Err(Error::new(Code::InvalidUsername, rule));
     }
     Ok(text.to_owned())
@@ -52,7 +58,8 @@ pub fn username(text: &str) -> Result<String> {
 
 /// A phone number with its country code, as E.164.
 pub fn phone(text: &str) -> Result<String> {
-    let wrong = || Error::new(Code::InvalidNumber, "not a phone number with its country code, such as +14155550123");
+    let wrong =
+        || Error::new(Code::InvalidNumber, "not a phone number with its country code, such as +14155550123");
     let text = text.trim();
     // The parser takes long texts apart at length; no number needs that many characters.
     if text.len() > 40 || !(text.starts_with('+') || text.starts_with("00")) {
@@ -87,7 +94,18 @@ mod tests {
         for good in ["a@b.c", "Ann.Smith+x@Example.ORG", "a@localhost"] {
             assert_eq!(email(&format!(" {good} ")).unwrap(), good);
         }
-        for bad in ["", "a", "@b.c", "a@", "a@b..c", "a b@c.d", "a@b@c.d", "a@-b.c", "<a@b.c>", "a@b.c\r\nBcc: x@y.z"] {
+        for bad in [
+            "",
+            "a",
+            "@b.c",
+            "a@",
+            "a@b..c",
+            "a b@c.d",
+            "a@b@c.d",
+            "a@-b.c",
+            "<a@b.c>",
+            "a@b.c\r\nBcc: x@y.z",
+        ] {
             assert_eq!(email(bad).unwrap_err().code(), Code::InvalidEmail, "{bad}");
         }
         assert!(email(&format!("{}@b.c", "a".repeat(300))).is_err());
@@ -97,7 +115,9 @@ mod tests {
     fn phones() {
         assert_eq!(phone("+1 (415) 555-2671").unwrap(), "+14155552671");
         assert_eq!(phone("0049 30 901820").unwrap(), "+4930901820");
-        for bad in ["", "4155552671", "+1", "+999123456", "abc", "+1 415 555 2671 and a great deal of other text"] {
+        for bad in
+            ["", "4155552671", "+1", "+999123456", "abc", "+1 415 555 2671 and a great deal of other text"]
+        {
             assert_eq!(phone(bad).unwrap_err().code(), Code::InvalidNumber, "{bad}");
         }
     }

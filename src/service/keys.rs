@@ -173,11 +173,17 @@ impl Keys {
     }
 
     /// Changes an API key's description.
-    pub async fn describe_api_key(&self, caller: &Caller, id: ApiKeyId, text: Option<&str>) -> Result<ApiKey> {
+    pub async fn describe_api_key(
+        &self,
+        caller: &Caller,
+        id: ApiKeyId,
+        text: Option<&str>,
+    ) -> Result<ApiKey> {
         caller.require(Permissions::MANAGE_KEYS)?;
         if let Some(text) = text {
             let text = addresses::short_text("description", text)?;
-            let changed = keys::describe_api_key(caller.organization, id, &text).execute(&self.parts.db).await?;
+            let changed =
+                keys::describe_api_key(caller.organization, id, &text).execute(&self.parts.db).await?;
             if changed == 0 {
                 return Err(no_api_key());
             }
@@ -238,7 +244,9 @@ impl Keys {
         room.ok_or_else(too_many_partner_keys)?;
         keys::insert_partner_key(&row).execute(&mut tx).await?;
         row.family_id = Some(self.new_family(caller.organization, row.id, &mut tx).await?);
-        self.audit(caller, "partner_key.created", format!("partner_key:{}", row.id))?.execute(&mut tx).await?;
+        self.audit(caller, "partner_key.created", format!("partner_key:{}", row.id))?
+            .execute(&mut tx)
+            .await?;
         for stmt in idempotency::rows(once, &MadePartnerKey { id: row.id }, now, now.minus(*keep)) {
             stmt.execute(&mut tx).await?;
         }
@@ -372,13 +380,16 @@ fn too_many_partner_keys() -> Error {
 fn checked_public_key(pem: &str) -> Result<String> {
     let wrong = || {
         let (least, most) = (ACCEPTED_BITS.start(), ACCEPTED_BITS.end());
-        Error::invalid(format!("public_key: the public half of an RSA pair of {least} to {most} bits, as PEM"))
+        Error::invalid(format!(
+            "public_key: the public half of an RSA pair of {least} to {most} bits, as PEM"
+        ))
     };
     let pem = pem.trim();
     if pem.len() > LONGEST_PEM {
         return Err(wrong());
     }
-    let key = RsaPublicKey::from_public_key_pem(pem).or_else(|_| RsaPublicKey::from_pkcs1_pem(pem).map_err(|_| ()));
+    let key =
+        RsaPublicKey::from_public_key_pem(pem).or_else(|_| RsaPublicKey::from_pkcs1_pem(pem).map_err(|_| ()));
     let key = key.map_err(|()| wrong())?;
     if !ACCEPTED_BITS.contains(&(key.size() * 8)) {
         return Err(wrong());

@@ -695,7 +695,8 @@ fn check(caller: &Caller, draft: Draft) -> Result<Checked> {
     if !matches!(draft.version, 1 | 2) {
         return Err(Error::new(Code::InvalidMessage, "version must be 1 or 2"));
     }
-    let username = draft.username.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| caller.name.clone());
+    let username =
+        draft.username.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| caller.name.clone());
     if username.chars().count() > NAME_LIMIT || username.contains(char::is_control) {
         let rule = format!("username: at most {NAME_LIMIT} characters, without control characters");
         return Err(Error::new(Code::InvalidName, rule));
@@ -747,7 +748,9 @@ fn check_metadata(kind: &'static str, metadata: &Value) -> Result<String> {
             Some(Value::String(_)) => {
                 return Err(Error::new(Code::InvalidMessage, format!("metadata.{key} must not be empty")));
             }
-            Some(_) => return Err(Error::new(Code::InvalidMessage, format!("metadata.{key} must be a string"))),
+            Some(_) => {
+                return Err(Error::new(Code::InvalidMessage, format!("metadata.{key} must be a string")));
+            }
             None => return Err(Error::new(Code::InvalidMessage, format!("metadata.{key} is missing"))),
         }
     }

@@ -206,7 +206,8 @@ impl People {
         if let Some(greeting) = self.greeting(caller, &organization, &person, &new)? {
             append = append.with(greeting);
         }
-        append = append.with(self.audit(caller, "user.created", person.id, &json!({ "name": person.name }))?);
+        append =
+            append.with(self.audit(caller, "user.created", person.id, &json!({ "name": person.name }))?);
         let view = UserView::new(&person.row(), now, false);
         append.events.push(self.event(caller, &organization, "user.created", &view));
         for row in idempotency::rows(once, &Made { user: person.id }, now, now.minus(self.parts.keep)) {
@@ -303,8 +304,10 @@ impl People {
             append = append.with(token_store::revoke_person(id, now));
         }
         let changed_fields = names_of(&row);
-        append = append.with(self.audit(caller, "user.updated", id, &json!({ "changed": changed_fields }))?);
-        let view = Changed { user: UserView::new(&after, now, self.is_online(&after)), changed: changed_fields };
+        append =
+            append.with(self.audit(caller, "user.updated", id, &json!({ "changed": changed_fields }))?);
+        let view =
+            Changed { user: UserView::new(&after, now, self.is_online(&after)), changed: changed_fields };
         append.events.push(self.event(caller, &organization, "user.updated", &view));
         self.parts.journal.append(append).await?;
         if row.ends_tokens {
@@ -331,7 +334,12 @@ impl People {
             .with(token_store::revoke_person(id, now))
             .with(token_store::remove_access_tokens(id, now))
             .with(self.audit(caller, "user.deleted", id, &json!({}))?);
-        append.events.push(self.event(caller, &organization, "user.deleted", &json!({ "id": id, "uuid": person.uuid })));
+        append.events.push(self.event(
+            caller,
+            &organization,
+            "user.deleted",
+            &json!({ "id": id, "uuid": person.uuid }),
+        ));
         self.parts.journal.append(append).await?;
         self.parts.tokens.revoke(Revoked::Person(id));
         Ok(())
@@ -375,9 +383,11 @@ impl People {
             append = append.with(token_store::revoke_family(*family, now));
         }
         let changed_fields = names_of(&row);
-        append = append.with(self.audit(caller, "user.updated", id, &json!({ "changed": changed_fields }))?);
+        append =
+            append.with(self.audit(caller, "user.updated", id, &json!({ "changed": changed_fields }))?);
         let after = changed(&before, &row, now);
-        let view = Changed { user: UserView::new(&after, now, self.is_online(&after)), changed: changed_fields };
+        let view =
+            Changed { user: UserView::new(&after, now, self.is_online(&after)), changed: changed_fields };
         append.events.push(self.event(caller, &organization, "user.updated", &view));
         self.parts.journal.append(append).await?;
         for family in ended {
@@ -431,7 +441,8 @@ impl People {
         once: &Once,
     ) -> Result<()> {
         let now = self.parts.clock.now();
-        let stmt = people::set_availability(caller.organization, caller.person()?, status, message, until, now);
+        let stmt =
+            people::set_availability(caller.organization, caller.person()?, status, message, until, now);
         let mut tx = self.parts.db.begin().await?;
         if stmt.execute(&mut tx).await? == 0 {
             return Err(GONE.into());
@@ -586,7 +597,9 @@ impl People {
         person: &NewPerson,
         new: &NewUser,
     ) -> Result<Option<Stmt>> {
-        let Some(email) = person.email.clone().filter(|_| new.invite || new.send_email) else { return Ok(None) };
+        let Some(email) = person.email.clone().filter(|_| new.invite || new.send_email) else {
+            return Ok(None);
+        };
         let (kind, subject, first) = match new.invite {
             true => (
                 "user_invitation",
@@ -665,9 +678,8 @@ struct Changed {
 /// The role, which may allow nothing beyond what the caller may do.
 fn role_for(caller: &Caller, wanted: Option<&str>) -> Result<&'static str> {
     let role = match wanted.map(str::trim).filter(|text| !text.is_empty()) {
-        Some(text) => role_named(text).ok_or_else(|| {
-            Error::invalid("role: one of SiteAdmin, EnterpriseAdmin, GroupAdmin, User")
-        })?,
+        Some(text) => role_named(text)
+            .ok_or_else(|| Error::invalid("role: one of SiteAdmin, EnterpriseAdmin, GroupAdmin, User"))?,
         None => "User",
     };
     let beyond = Permissions::of_role(role) - Permissions::MEMBER;

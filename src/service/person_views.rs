@@ -200,7 +200,11 @@ impl UserView {
         }
         let of_login = faces.iter().filter(|face| face.login_id == self.id);
         self.workspaces = of_login
-            .map(|face| WorkspaceEntry { id: face.id, name: face.name.clone(), workspace_id: face.organization_id })
+            .map(|face| WorkspaceEntry {
+                id: face.id,
+                name: face.name.clone(),
+                workspace_id: face.organization_id,
+            })
             .collect();
         self.avatar = Some(Avatar::default());
         self

@@ -289,7 +289,8 @@ impl SignIn {
     /// A refresh token: a new pair. The old one still answers for a short while, since clients refresh several times
     /// at once; later use means that it was stolen, and ends the whole sign-in.
     pub async fn refresh(&self, refresh: &Secret) -> Result<TokenPair> {
-        let refused = |why: &'static str| Error::new(Code::InvalidToken, "invalid refresh token").because(why);
+        let refused =
+            |why: &'static str| Error::new(Code::InvalidToken, "invalid refresh token").because(why);
         let now = self.clock.now();
         let hash = fingerprint(refresh.expose().trim());
         let mut tx = self.db.begin().await?;
@@ -302,7 +303,10 @@ impl SignIn {
             store::revoke_family(family.id, now).execute(&mut tx).await?;
             tx.commit().await?;
             self.tokens.revoke(Revoked::Family(family.id));
-            tracing::warn!(person.id = family.person_id.0, "a replaced refresh token was used: sign-in revoked");
+            tracing::warn!(
+                person.id = family.person_id.0,
+                "a replaced refresh token was used: sign-in revoked"
+            );
             return Err(refused("used again after its time"));
         }
         if used.expires_at <= now || family.expires_at <= now {
@@ -342,7 +346,9 @@ impl SignIn {
                 self.tokens.revoke(Revoked::Family(family));
                 Ok(())
             }
-            (_, person) => self.end_tokens(person.ok_or_else(|| Error::forbidden("a key does not sign out"))?).await,
+            (_, person) => {
+                self.end_tokens(person.ok_or_else(|| Error::forbidden("a key does not sign out"))?).await
+            }
         }
     }
 

@@ -172,7 +172,8 @@ pub fn revoke_family(id: Uuid, now: Timestamp) -> Stmt {
 
 /// A person's living sign-ins, but for `family` and those by personal access token, which their owner removes.
 pub async fn other_sign_ins(on: impl Executor, person: PersonId, family: Option<Uuid>) -> Result<Vec<Uuid>> {
-    let rows: Vec<(Uuid,)> = sql(OTHER_SIGN_INS).bind(person).bind(family.unwrap_or_default()).all(on).await?;
+    let rows: Vec<(Uuid,)> =
+        sql(OTHER_SIGN_INS).bind(person).bind(family.unwrap_or_default()).all(on).await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 

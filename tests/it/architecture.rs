@@ -51,7 +51,9 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 fn imports(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (position, _) in text.match_indices("crate::") {
-        if position > 0 && (text.as_bytes()[position - 1].is_ascii_alphanumeric() || text.as_bytes()[position - 1] == b'$')
+        if position > 0
+            && (text.as_bytes()[position - 1].is_ascii_alphanumeric()
+                || text.as_bytes()[position - 1] == b'$')
         {
             continue;
         }
@@ -103,7 +105,8 @@ fn every_layer_imports_only_what_stands_above_it() {
         for (outsider, homes) in OUTSIDERS {
             for (index, line) in text.lines().enumerate() {
                 let line = line.trim_start();
-                let imports = line.starts_with(&format!("use {outsider}::")) || line.contains(&format!(" {outsider}::"));
+                let imports = line.starts_with(&format!("use {outsider}::"))
+                    || line.contains(&format!(" {outsider}::"));
                 if imports && !line.starts_with("//") && !homes.contains(&layer) {
                     wrong.push(format!("src/{}:{}: {layer} imports {outsider}", place.display(), index + 1));
                 }
@@ -116,7 +119,8 @@ fn every_layer_imports_only_what_stands_above_it() {
 #[test]
 fn every_folder_of_src_is_a_layer() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let known: BTreeSet<String> = LAYERS.iter().map(|(layer, _)| (*layer).to_owned()).chain(["app".to_owned()]).collect();
+    let known: BTreeSet<String> =
+        LAYERS.iter().map(|(layer, _)| (*layer).to_owned()).chain(["app".to_owned()]).collect();
     let folders: BTreeSet<String> = fs::read_dir(&root)
         .unwrap()
         .map(|entry| entry.unwrap())

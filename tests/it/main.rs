@@ -5,10 +5,12 @@
 //! nats-server of their own (`SWITCHBOARD_TEST_NATS_BIN`, else the PATH); without one they are skipped.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::disallowed_methods, reason = "tests run tasks on their own runtime")]
+#![expect(clippy::format_push_string, clippy::cast_possible_wrap, reason = "small and known values")]
 
-mod attachments;
 mod api;
 mod architecture;
+mod attachments;
 mod bus;
 mod calls;
 mod cli;

@@ -104,8 +104,13 @@ impl<T: Target> Trial<'_, T> {
         self.refused("with nonsense", Some("nonsense".into()), &[Code::InvalidToken], faults).await;
         for kind in wrong {
             if let Some(token) = self.target.token(kind, Whose::Master).await {
-                self.refused(&format!("with a {} token", kind.name()), Some(token), &[Code::InvalidToken], faults)
-                    .await;
+                self.refused(
+                    &format!("with a {} token", kind.name()),
+                    Some(token),
+                    &[Code::InvalidToken],
+                    faults,
+                )
+                .await;
             }
         }
         for kind in self.right() {
@@ -131,8 +136,10 @@ impl<T: Target> Trial<'_, T> {
             if self.op.path.contains('{')
                 && let Some(token) = self.target.token(kind, Whose::Foreigner).await
             {
-                let like_absent = [Code::NotFound, Code::SessionInvalid, Code::ParametersInvalid, Code::LinkExpired];
-                let allowed = if self.op.method == Method::Get { &like_absent[..1] } else { &like_absent[..] };
+                let like_absent =
+                    [Code::NotFound, Code::SessionInvalid, Code::ParametersInvalid, Code::LinkExpired];
+                let allowed =
+                    if self.op.method == Method::Get { &like_absent[..1] } else { &like_absent[..] };
                 self.refused("from another organisation", Some(token), allowed, faults).await;
             }
         }
@@ -141,7 +148,9 @@ impl<T: Target> Trial<'_, T> {
     /// Broken JSON is refused; wrong types are refused or bent, but never an accident.
     async fn bodies(&self, faults: &mut Vec<String>) {
         let operation = self.contract.find(self.op.method.name(), &self.op.full_path(self.family));
-        let Some(sample) = operation.and_then(|operation| self.contract.sample_body(operation)) else { return };
+        let Some(sample) = operation.and_then(|operation| self.contract.sample_body(operation)) else {
+            return;
+        };
         for kind in self.right() {
             let Some(token) = self.target.token(kind, Whose::Master).await else { continue };
             for broken in [&b"{\"a\":"[..], b"\xff\xfe", b"nonsense", &[b'['; 10_000]] {
@@ -163,7 +172,8 @@ impl<T: Target> Trial<'_, T> {
     async fn refused(&self, how: &str, token: Option<String>, allowed: &[Code], faults: &mut Vec<String>) {
         let operation = self.contract.find(self.op.method.name(), &self.op.full_path(self.family));
         let body = operation.and_then(|operation| self.contract.sample_body(operation));
-        let response = self.send(token.as_deref(), body.map(|body| body.to_string().into_bytes()), faults).await;
+        let response =
+            self.send(token.as_deref(), body.map(|body| body.to_string().into_bytes()), faults).await;
         let code = code_of(&response.body);
         if response.status < 400 || !code.is_some_and(|code| allowed.contains(&code)) {
             faults.push(format!("{} {how}: wanted {allowed:?}, got {}", self.name(), show(&response)));

@@ -94,7 +94,7 @@ async fn get_info(cx: &Cx) -> Result<Json<User>> {
 
 async fn update_info(cx: &Cx, Body(change): Body<InfoChange>) -> Result<Json<User>> {
     let InfoChange { email, name, password, status, username } = change;
-    let change = OwnChange { email, name, password, status, username, ..OwnChange::default() };
+    let change = OwnChange { name, email, username, password, status, ..OwnChange::default() };
     let row = cx.services.people.change_own(&cx.caller, change).await?;
     user(cx, row, EntryTokens::Public).await.map(Json)
 }
@@ -112,11 +112,12 @@ async fn set_available(cx: &Cx) -> Result<Nothing> {
 }
 
 async fn get_user(cx: &Cx) -> Result<Json<PersonalUser>> {
-    personal(cx, own(cx).await?)
+    Ok(personal(cx, own(cx).await?))
 }
 
 async fn update_user(cx: &Cx, Body(change): Body<AccountChange>) -> Result<Json<PersonalUser>> {
-    let AccountChange { email, expert_on_call, language, location, name, password, phone, title, username } = change;
+    let AccountChange { email, expert_on_call, language, location, name, password, phone, title, username } =
+        change;
     let change = OwnChange {
         name,
         email,
@@ -130,7 +131,7 @@ async fn update_user(cx: &Cx, Body(change): Body<AccountChange>) -> Result<Json<
         status: None,
     };
     let row = cx.services.people.change_own(&cx.caller, change).await?;
-    personal(cx, user(cx, row, EntryTokens::Public).await?)
+    Ok(personal(cx, user(cx, row, EntryTokens::Public).await?))
 }
 
 async fn own(cx: &Cx) -> Result<User> {
@@ -138,7 +139,7 @@ async fn own(cx: &Cx) -> Result<User> {
     user(cx, row.ok_or_else(|| Error::not_found("user"))?, EntryTokens::Public).await
 }
 
-fn personal(cx: &Cx, user: User) -> Result<Json<PersonalUser>> {
+fn personal(cx: &Cx, user: User) -> Json<PersonalUser> {
     let token_permissions = cx.caller.permissions.names();
-    Ok(Json(PersonalUser { user: user.in_words(), token_permissions, oauth2: OAuth2::default() }))
+    Json(PersonalUser { user: user.in_words(), token_permissions, oauth2: OAuth2::default() })
 }

@@ -74,7 +74,11 @@ async fn get_api_key(cx: &Cx, Seg(id): Seg<ApiKeyId>) -> Result<Json<ApiKey>> {
     Ok(Json(cx.services.keys.api_key(&cx.caller, id).await?.into()))
 }
 
-async fn update_api_key(cx: &Cx, Seg(id): Seg<ApiKeyId>, Body(change): Body<ApiKeyChange>) -> Result<Json<ApiKey>> {
+async fn update_api_key(
+    cx: &Cx,
+    Seg(id): Seg<ApiKeyId>,
+    Body(change): Body<ApiKeyChange>,
+) -> Result<Json<ApiKey>> {
     let key = cx.services.keys.describe_api_key(&cx.caller, id, change.description.as_deref()).await?;
     Ok(Json(key.into()))
 }

@@ -181,9 +181,7 @@ async fn get_token_info(cx: &Cx, Query(query): Query<Inspected>) -> Result<Json<
 async fn validate_token(cx: &Cx, Query(query): Query<Inspected>) -> Result<Json<ValidatedToken>> {
     let inspection = inspect(cx, &query).await?;
     let kind = resource_type(inspection.kind);
-    if let Err(error) = inspection.caller {
-        return Err(error);
-    }
+    let inspection = Inspection { caller: Ok(inspection.caller?), ..inspection };
     if query.resource_type.as_deref().is_some_and(|wanted| wanted != kind) {
         return Err(Error::new(Code::InvalidToken, "the token is of another resource type"));
     }

@@ -71,11 +71,7 @@ async fn search_directory(cx: &Cx, Query(search): Query<Search>) -> Result<Json<
 
 fn scope(cx: &Cx, search: &Search) -> Result<Scope> {
     let term = search.search_term.as_deref().map(str::trim).filter(|term| !term.is_empty());
-    Ok(Scope {
-        except: cx.caller.person,
-        term: term.map(checked_term).transpose()?,
-        ..Scope::default()
-    })
+    Ok(Scope { except: cx.caller.person, term: term.map(checked_term).transpose()?, ..Scope::default() })
 }
 
 /// A search term of a bearable length.

@@ -98,10 +98,7 @@ pub struct Created {
     id: PersonId,
 }
 
-async fn list_enterprise_users_v1(
-    cx: &Cx,
-    query: Query<ListQuery>,
-) -> Result<Json<Numbered<User>>> {
+async fn list_enterprise_users_v1(cx: &Cx, query: Query<ListQuery>) -> Result<Json<Numbered<User>>> {
     page(cx, query).await.map(Json)
 }
 

@@ -134,9 +134,16 @@ mod tests {
 
     #[test]
     fn patterns() {
-        for (pattern, fits) in
-            [("acme", true), ("a%", true), ("%ME", true), ("%c%", true), ("a%e%x", false), ("%", true), ("x%", false), ("", false)]
-        {
+        for (pattern, fits) in [
+            ("acme", true),
+            ("a%", true),
+            ("%ME", true),
+            ("%c%", true),
+            ("a%e%x", false),
+            ("%", true),
+            ("x%", false),
+            ("", false),
+        ] {
             assert_eq!(like("Acme", pattern), fits, "{pattern}");
         }
     }

@@ -57,7 +57,11 @@ async fn invite_guest_silently(cx: &Cx, Body(new): Body<New>) -> Result<Json<Inv
     Ok(Json(cx.services.workboxes.invite_silently(&cx.caller, thread(cx)?, new.into(), &cx.once).await?))
 }
 
-async fn invite_guest_again(cx: &Cx, Seg(uuid): Seg<Uuid>, Body(again): Body<Again>) -> Result<Json<WorkboxView>> {
+async fn invite_guest_again(
+    cx: &Cx,
+    Seg(uuid): Seg<Uuid>,
+    Body(again): Body<Again>,
+) -> Result<Json<WorkboxView>> {
     let invitation = Invitation {
         message: again.message,
         action: again.action.unwrap_or_default(),

@@ -28,7 +28,11 @@ pub struct Adjustment {
     remove_permissions: Vec<String>,
 }
 
-async fn impersonate(cx: &Cx, Seg(id): Seg<PersonId>, Query(query): Query<Adjustment>) -> Result<Json<Token>> {
+async fn impersonate(
+    cx: &Cx,
+    Seg(id): Seg<PersonId>,
+    Query(query): Query<Adjustment>,
+) -> Result<Json<Token>> {
     let add = named("add_permissions", &query.add_permissions)?;
     let remove = named("remove_permissions", &query.remove_permissions)?;
     let token = cx.services.acting.impersonate(&cx.caller, id, add, remove).await?;
@@ -38,6 +42,8 @@ async fn impersonate(cx: &Cx, Seg(id): Seg<PersonId>, Query(query): Query<Adjust
 fn named(parameter: &str, names: &[String]) -> Result<Permissions> {
     names.iter().filter(|name| !name.is_empty()).try_fold(Permissions::NONE, |all, name| {
         let known = Permissions::by_name(name);
-        Ok(all | known.ok_or_else(|| Error::invalid(format!("query: {parameter}: unknown permission {name}")))?)
+        Ok(all
+            | known
+                .ok_or_else(|| Error::invalid(format!("query: {parameter}: unknown permission {name}")))?)
     })
 }

@@ -49,7 +49,8 @@ struct Pair {
 impl PartnerKey {
     fn new(row: PartnerKeyRow, private_key: Option<String>) -> Self {
         let PartnerKeyRow { id, organization_id, description, public_key, created_at, .. } = row;
-        let message = Pair { id, enterprise_id: organization_id, description, public_key, private_key, created_at };
+        let message =
+            Pair { id, enterprise_id: organization_id, description, public_key, private_key, created_at };
         Self { success: true, message }
     }
 }

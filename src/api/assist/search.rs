@@ -8,7 +8,7 @@ use crate::{
         codes::Code,
         error::{Error, Result},
         ids::PersonId,
-        query::{MAX_PAGE_SIZE, DEFAULT_PAGE_SIZE},
+        query::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE},
     },
     http::{Body, Cx, Json, flexible},
     operations,
@@ -49,7 +49,8 @@ pub struct Found {
 
 async fn search_people(cx: &Cx, Body(search): Body<Search>) -> Result<Json<Vec<Found>>> {
     let term = search.search_term.as_deref().map(str::trim).filter(|term| !term.is_empty());
-    let term = term.ok_or_else(|| Error::new(Code::InvalidSearchTerm, "search_term: at least one character"))?;
+    let term =
+        term.ok_or_else(|| Error::new(Code::InvalidSearchTerm, "search_term: at least one character"))?;
     let limit = match search.max_limit {
         None | Some(-1) => i64::from(DEFAULT_PAGE_SIZE),
         Some(limit @ 1..) => limit.min(i64::from(MAX_PAGE_SIZE)),

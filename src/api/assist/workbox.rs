@@ -92,7 +92,8 @@ struct Move {
 /// A moment as clients write it: ISO 8601, UTC where no offset stands. Null and empty are none.
 pub(super) fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?.filter(|text| !text.trim().is_empty());
-    let read = |text: String| read_moment(&text).ok_or_else(|| serde::de::Error::custom("not an ISO 8601 time"));
+    let read =
+        |text: String| read_moment(&text).ok_or_else(|| serde::de::Error::custom("not an ISO 8601 time"));
     text.map(read).transpose()
 }
 

@@ -269,11 +269,7 @@ impl Conversation {
     }
 
     /// Hands the thread to somebody (with their name), or to nobody; false when it was so before.
-    pub fn assign(
-        &mut self,
-        person: Option<(PersonId, String)>,
-        now: Timestamp,
-    ) -> Result<bool> {
+    pub fn assign(&mut self, person: Option<(PersonId, String)>, now: Timestamp) -> Result<bool> {
         if self.status == Status::Closed {
             return Err(Error::constraint("the workbox is closed"));
         }

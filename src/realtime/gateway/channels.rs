@@ -72,7 +72,6 @@ async fn may_read(db: &Db, caller: &Caller, channel: Channel) -> Result<bool> {
     let services = matches!(caller.kind, TokenKind::Enterprise | TokenKind::Partner | TokenKind::User);
     Ok(match (channel, caller.person) {
         (Channel::User(id), Some(person)) => id == person || is_same_login(db, caller, id).await?,
-        (Channel::User(_), None) => false,
         (Channel::Org(id), _) => {
             services
                 && id == caller.organization
@@ -85,13 +84,11 @@ async fn may_read(db: &Db, caller: &Caller, channel: Channel) -> Result<bool> {
         (Channel::Internal(id), person) => match person {
             Some(person) if in_workbox(db, caller, person, id, true).await? => true,
             _ => {
-                services
-                    && caller.person_kind == PersonKind::Member
-                    && holds(Permissions::VIEW_ALL_WORKBOXES)
+                services && caller.person_kind == PersonKind::Member && holds(Permissions::VIEW_ALL_WORKBOXES)
             }
         },
         (Channel::Session(id), Some(person)) => in_session(db, caller, person, id).await?,
-        (Channel::Session(_), None) => false,
+        (Channel::User(_) | Channel::Session(_), None) => false,
     })
 }
 
@@ -111,7 +108,9 @@ async fn in_workbox(
     internal: bool,
 ) -> Result<bool> {
     // A workbox token, and a guest, are for one thread.
-    if caller.workbox.is_some_and(|only| only != id) || !caller.permissions.contains(Permissions::USE_WORKBOXES) {
+    if caller.workbox.is_some_and(|only| only != id)
+        || !caller.permissions.contains(Permissions::USE_WORKBOXES)
+    {
         return Ok(false);
     }
     let place = messages::place_of(db, caller.organization, id, person).await?;
@@ -127,11 +126,14 @@ async fn in_session(db: &Db, caller: &Caller, person: PersonId, id: SessionId) -
 
 /// The inboxes of a person: their own and those of all aliases of the same login.
 pub async fn inboxes(db: &Db, caller: &Caller) -> Result<Vec<PersonId>> {
-    let Some(person) = caller.person.filter(|_| caller.kind == TokenKind::User) else { return Ok(Vec::new()) };
+    let Some(person) = caller.person.filter(|_| caller.kind == TokenKind::User) else {
+        return Ok(Vec::new());
+    };
     let mut inboxes = vec![person];
     if let Some(login) = caller.login.filter(|_| !caller.is_outsider()) {
-        inboxes.extend(people::faces(db, [login]).await?.into_iter().map(|face| face.id).filter(|id| *id != person));
+        inboxes.extend(
+            people::faces(db, [login]).await?.into_iter().map(|face| face.id).filter(|id| *id != person),
+        );
     }
     Ok(inboxes)
 }
-

@@ -15,8 +15,11 @@ use crate::{
     service::tools::actor_of,
 };
 
+/// Whether a channel is of a kind.
+type Fits = fn(Channel) -> bool;
+
 /// Ephemeral types and the kinds of channel that they may go to.
-const KINDS: &[(&str, fn(Channel) -> bool)] = &[
+const KINDS: &[(&str, Fits)] = &[
     ("typing", |channel| matches!(channel, Channel::Workbox(_) | Channel::Internal(_) | Channel::Session(_))),
     ("pointer", |channel| matches!(channel, Channel::Session(_))),
     ("annotation", |channel| matches!(channel, Channel::Session(_))),
@@ -69,7 +72,10 @@ impl Gateway {
             .find(|(known, fits)| *known == kind && fits(channel))
             .map(|(kind, _)| *kind)
             .ok_or_else(|| {
-                Error::new(Code::ParametersInvalid, "only typing, pointer, annotation, freeze and message go here")
+                Error::new(
+                    Code::ParametersInvalid,
+                    "only typing, pointer, annotation, freeze and message go here",
+                )
             })?;
         let needed = match channel {
             Channel::Session(_) => Permissions::CALL,

@@ -161,7 +161,9 @@ impl Gateway {
     async fn renew(&self, identity: &Identity, token: &str) -> Result<RefreshGrant, Refusal> {
         let caller = self.services.tokens.verify_connection(token).await.map_err(refuse_token)?;
         let same = identity.caller.as_ref().is_some_and(|before| {
-            before.person == caller.person && before.organization == caller.organization && before.kind == caller.kind
+            before.person == caller.person
+                && before.organization == caller.organization
+                && before.kind == caller.kind
         });
         if !same {
             return Err(close::INVALID_TOKEN.into());
@@ -243,7 +245,13 @@ impl Backend for Gateway {
         Box::pin(async move { this.publish_for(connection, &identity, &channel, &data).await })
     }
 
-    fn rpc(&self, connection: ConnectionId, identity: Arc<Identity>, method: String, data: Bytes) -> Future<Bytes> {
+    fn rpc(
+        &self,
+        connection: ConnectionId,
+        identity: Arc<Identity>,
+        method: String,
+        data: Bytes,
+    ) -> Future<Bytes> {
         let this = self.clone();
         Box::pin(async move { this.act(connection, &identity, &method, &data).await })
     }
@@ -263,7 +271,11 @@ impl Backend for Gateway {
 fn refuse_token(cause: Error) -> Refusal {
     match cause.code() {
         Code::ExpiredToken => error::TOKEN_EXPIRED.into(),
-        code if matches!(code.kind(), Kind::Unauthenticated | Kind::Forbidden | Kind::NotFound | Kind::Invalid) => {
+        code if matches!(
+            code.kind(),
+            Kind::Unauthenticated | Kind::Forbidden | Kind::NotFound | Kind::Invalid
+        ) =>
+        {
             close::INVALID_TOKEN.into()
         }
         _ => cause.into(),

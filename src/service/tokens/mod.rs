@@ -18,12 +18,12 @@ use std::sync::{Arc, OnceLock};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use uuid::Uuid;
 
+pub(crate) use self::mint::permissions_of;
+pub use self::{claims::Origin, mint::Login};
 use self::{
     claims::{Claims, ISSUER, MAX_LENGTH, PartnerClaims, Private, Subject, algorithm, decode, invalid},
     standing::Standing,
 };
-pub use self::{claims::Origin, mint::Login};
-pub(crate) use self::mint::permissions_of;
 use super::signing_keys::SigningKeys;
 use crate::{
     base::{
@@ -352,8 +352,7 @@ impl Tokens {
     }
 
     async fn read_partner(&self, token: &str) -> Result<Read> {
-        let claimed: PartnerClaims =
-            jsonwebtoken::dangerous::insecure_decode(token).map_err(invalid)?.claims;
+        let claimed: PartnerClaims = jsonwebtoken::dangerous::insecure_decode(token).map_err(invalid)?.claims;
         let subject = Subject::parse(&claimed.sub);
         let Some(subject @ Subject::Partner(organization)) = subject else {
             return Err(invalid("signed with RS256, but not for a partner"));
@@ -469,7 +468,8 @@ impl Tokens {
             // A partner's enterprise token, or its workbox token: stands for the organisation.
             None => {
                 let family = private.fam.ok_or_else(|| invalid("a token of nobody"))?;
-                let partner = self.partner(private.org).await?.ok_or_else(|| invalid("no such organisation"))?;
+                let partner =
+                    self.partner(private.org).await?.ok_or_else(|| invalid("no such organisation"))?;
                 organisation_caller(Subject::Enterprise(private.org), partner.name.clone(), Some(family))?
             }
         };

@@ -184,7 +184,8 @@ impl Workboxes {
             return Ok(Vec::new());
         }
         let rows = people::many(&self.tools.db, caller.organization, ids.iter().copied()).await?;
-        let known = |id: &PersonId| rows.iter().any(|row| row.id == *id && row.active && row.kind == "member");
+        let known =
+            |id: &PersonId| rows.iter().any(|row| row.id == *id && row.active && row.kind == "member");
         match ids.iter().find(|id| !known(id)) {
             Some(stranger) => {
                 Err(Error::invalid(format!("no user with the id {stranger} in this organisation")))

@@ -18,6 +18,7 @@ use crate::{
         machine::conversation::{Conversation, Member, Status, Thread},
         once::Once,
     },
+    journal::Append,
     journal::NewStream,
     service::tools::{Events, Tools, actor_of},
     store::conversations::{self, NewConversation},
@@ -121,7 +122,7 @@ impl Workboxes {
         for person in &people {
             events.add(person.stream_id, "workbox.added", &ThreadEvent::new(&state, &[], now));
         }
-        let mut append = rows.into_iter().fold(events.into_append(), |append, row| append.with(row));
+        let mut append = rows.into_iter().fold(events.into_append(), Append::with);
         append.streams = [
             (streams.0, StreamKind::Workbox, workbox_channel(id)),
             (streams.1, StreamKind::Internal, internal_channel(id)),
@@ -159,7 +160,9 @@ fn first_values(
     }
     if !missing.is_empty() && !by_itself {
         let missing = missing.join(", ");
-        return Err(Error::invalid(format!("custom_fields: these must be filled from the beginning: {missing}")));
+        return Err(Error::invalid(format!(
+            "custom_fields: these must be filled from the beginning: {missing}"
+        )));
     }
     Ok(values)
 }

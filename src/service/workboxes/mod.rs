@@ -16,6 +16,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
+use self::view::Parts;
 pub use self::{
     create::NewWorkbox,
     fields::{FieldDraft, FieldInput},
@@ -23,7 +24,6 @@ pub use self::{
     procedures::{NewProcedure, ProcedureMove},
     view::{FieldView, WorkboxView},
 };
-use self::view::Parts;
 use super::{
     messages::Messages,
     tokens::Tokens,
@@ -281,7 +281,12 @@ impl Workboxes {
     }
 
     /// The views of `rows`: eight statements, however many rows.
-    async fn views(&self, caller: &Caller, reader: Reader, rows: Vec<WorkboxRow>) -> Result<Vec<WorkboxView>> {
+    async fn views(
+        &self,
+        caller: &Caller,
+        reader: Reader,
+        rows: Vec<WorkboxRow>,
+    ) -> Result<Vec<WorkboxView>> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }

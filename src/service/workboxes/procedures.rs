@@ -138,7 +138,9 @@ impl Workboxes {
 fn checked(name: &str, text: Option<String>, limit: usize) -> Result<Option<String>> {
     let Some(text) = text.filter(|text| !text.trim().is_empty()) else { return Ok(None) };
     if text.chars().count() > limit || text.contains(char::is_control) {
-        return Err(Error::invalid(format!("{name}: at most {limit} characters, without control characters")));
+        return Err(Error::invalid(format!(
+            "{name}: at most {limit} characters, without control characters"
+        )));
     }
     Ok(Some(text))
 }

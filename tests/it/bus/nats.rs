@@ -19,10 +19,7 @@ use switchboard::{
 };
 
 use super::{Log, stop, until};
-use crate::harness::{
-    db::on_both,
-    nats::NatsServer,
-};
+use crate::harness::{db::on_both, nats::NatsServer};
 
 async fn connect(nats: &NatsServer, tasks: &Tasks) -> Arc<NatsBus> {
     let config = config::Bus { url: Secret::new(nats.url()), ..Config::with("").unwrap().bus };

@@ -26,6 +26,7 @@ pub struct Server {
     pub address: SocketAddr,
     pub clock: Clock,
     pub acme: Provisioned,
+    #[expect(dead_code, reason = "there so that no test mistakes one organisation for all")]
     pub other: Provisioned,
     pub db: TestDb,
     #[expect(dead_code, reason = "removes the folder when dropped")]
@@ -78,8 +79,14 @@ impl Server {
             .runtime()
             .spawn(async move {
                 let make = &services.provisioning;
-                let acme = make.create_organization("Acme", ("Ada", "ada@acme.test"), Some(&password)).await.unwrap();
-                let other = make.create_organization("Other", ("Otto", "otto@other.test"), Some(&password)).await.unwrap();
+                let acme = make
+                    .create_organization("Acme", ("Ada", "ada@acme.test"), Some(&password))
+                    .await
+                    .unwrap();
+                let other = make
+                    .create_organization("Other", ("Otto", "otto@other.test"), Some(&password))
+                    .await
+                    .unwrap();
                 (acme, other)
             })
             .await

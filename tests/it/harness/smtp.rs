@@ -23,7 +23,7 @@ impl SmtpSink {
         if !known.is_ok_and(|status| status.success()) {
             static SAID: Once = Once::new();
             SAID.call_once(|| {
-                eprintln!("python3 has no aiosmtpd (tests/requirements.txt): tests of e-mail are skipped")
+                eprintln!("python3 has no aiosmtpd (tests/requirements.txt): tests of e-mail are skipped");
             });
             return None;
         }

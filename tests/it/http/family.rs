@@ -263,7 +263,11 @@ fn services() -> Arc<Services> {
         config.database.url = Secret::new(format!("sqlite://{}", folder.path().join("kit.db").display()));
         config.files.url = format!("file://{}", folder.path().join("files").display());
         // A kernel is opened by a thread that is no runtime's.
-        let kernel = std::thread::spawn(|| Kernel::open(config, Ports::system(), ([127, 0, 0, 1], 8080).into()).unwrap()).join().unwrap();
+        let kernel = std::thread::spawn(|| {
+            Kernel::open(config, Ports::system(), ([127, 0, 0, 1], 8080).into()).unwrap()
+        })
+        .join()
+        .unwrap();
         (kernel, folder)
     });
     Arc::clone(&KERNEL.0.services)

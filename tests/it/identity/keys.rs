@@ -4,12 +4,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 use switchboard::{
-    domain::{
-        codes::Code,
-        once::Once,
-        permission::Permissions,
-        query::Page,
-    },
+    domain::{codes::Code, once::Once, permission::Permissions, query::Page},
     service::{keys::PartnerKey, tokens::Revoked},
     store::sql,
 };

@@ -50,6 +50,7 @@ pub const PASSWORD: &str = "correct horse";
 pub const HOME: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// One installation with two organisations: Acme (administrator Ada, member Bob) and Other (administrator Otto).
+#[expect(dead_code, reason = "all parts of a world, whichever its tests look at")]
 pub struct World {
     pub db: TestDb,
     pub clock: Clock,
@@ -121,13 +122,8 @@ impl World {
         );
         let signing =
             SigningKeys::open(db.db.clone(), ids.clone(), clock.clone(), random.clone(), sealer.clone());
-        let tokens = Tokens::new(
-            db.db.clone(),
-            clock.clone(),
-            random.clone(),
-            auth.clone(),
-            signing.await.unwrap(),
-        );
+        let tokens =
+            Tokens::new(db.db.clone(), clock.clone(), random.clone(), auth.clone(), signing.await.unwrap());
         let ended = Arc::new(Ended::default());
         tokens.set_revocations(ended.clone());
         let passwords = Passwords::new(&auth, random.clone(), tasks.clone()).unwrap();
@@ -179,17 +175,17 @@ impl World {
             tokens: tokens.clone(),
             passwords,
         };
-        let provisioning = Provisioning::new(
-            db.db.clone(),
-            ids.clone(),
-            clock.clone(),
-            random.clone(),
-            journal,
-            parts,
-        );
+        let provisioning =
+            Provisioning::new(db.db.clone(), ids.clone(), clock.clone(), random.clone(), journal, parts);
         let password = secret(PASSWORD);
-        let acme = provisioning.create_organization("Acme", ("Ada", "ada@acme.test"), Some(&password)).await.unwrap();
-        let other = provisioning.create_organization("Other", ("Otto", "otto@other.test"), Some(&password)).await.unwrap();
+        let acme = provisioning
+            .create_organization("Acme", ("Ada", "ada@acme.test"), Some(&password))
+            .await
+            .unwrap();
+        let other = provisioning
+            .create_organization("Other", ("Otto", "otto@other.test"), Some(&password))
+            .await
+            .unwrap();
         sql("update organization set domains = $1").bind("[\"acme.test\"]").execute(&db.db).await.unwrap();
         let mut world = Self {
             db,

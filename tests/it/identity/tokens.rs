@@ -32,7 +32,8 @@ fn with_part(token: &str, at: usize, value: &Value) -> String {
 }
 
 async fn refused(tokens: &Tokens, token: &str) {
-    let all = [TokenKind::User, TokenKind::Enterprise, TokenKind::Partner, TokenKind::Session, TokenKind::Workbox];
+    let all =
+        [TokenKind::User, TokenKind::Enterprise, TokenKind::Partner, TokenKind::Session, TokenKind::Workbox];
     assert_eq!(code(tokens.verify(token, &all).await), Code::InvalidToken, "{token}");
     assert_eq!(code(tokens.verify_connection(token).await), Code::InvalidToken, "{token}");
 }

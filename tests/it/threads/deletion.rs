@@ -1,7 +1,10 @@
 //! What is deleted is gone: out of rows, history, events and, on SQLite, out of the files.
 
 use serde_json::json;
-use switchboard::{domain::codes::Code, store::{Dialect, sql}};
+use switchboard::{
+    domain::codes::Code,
+    store::{Dialect, sql},
+};
 
 use super::world::{ANN, BEN, World, code};
 use crate::harness::db::on_both;
@@ -54,11 +57,8 @@ on_both! {
             let message = world.send(&ann, thread, &format!("okapi {n}")).await.id;
             let edit = |k: i32| world.messages.edit(&ann, thread, message, json!({ "message": format!("okapi {n} {k}") }));
             // Either may come first; a refused edit is no matter.
-            let (one, two, gone, three) = tokio::join!(edit(1), edit(2), world.messages.delete(&ann, thread, message), edit(3));
+            let (.., gone, _) = tokio::join!(edit(1), edit(2), world.messages.delete(&ann, thread, message), edit(3));
             gone.unwrap();
-            for edit in [one, two, three] {
-                assert!(edit.is_ok_and(|_| true) || true);
-            }
         }
         let told: String = world.told(thread).await.into_iter().map(|(_, data)| data.to_string()).collect();
         assert!(!told.contains("okapi"));

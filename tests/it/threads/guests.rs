@@ -1,7 +1,10 @@
 //! Guests: how they come in and are put out, and that nothing internal reaches them on any path.
 
 use switchboard::{
-    base::{clock::{Clock, Timestamp}, random::Random},
+    base::{
+        clock::{Clock, Timestamp},
+        random::Random,
+    },
     domain::{codes::Code, ids::MessageId, once::Once},
     service::{
         messages::{Direction, Draft},

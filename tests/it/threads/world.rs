@@ -119,8 +119,7 @@ impl World {
         let sessions = Sessions::new(loader, options, ground);
         let ids = Ids::open(db.clone(), tasks).await.unwrap();
         let sealer = Sealer::new(&[7; 32]);
-        let keys =
-            SigningKeys::open(db.clone(), ids.clone(), clock.clone(), random.clone(), sealer.clone());
+        let keys = SigningKeys::open(db.clone(), ids.clone(), clock.clone(), random.clone(), sealer.clone());
         let auth = Config::with("").unwrap().auth;
         let tokens = Tokens::new(db.clone(), clock.clone(), random.clone(), auth, keys.await.unwrap());
         let tools = Tools {
@@ -135,8 +134,7 @@ impl World {
         };
         let messages = Messages::new(tools.clone());
         let sent = Arc::new(Sent::default());
-        let options =
-            WorkboxOptions { public_url: "https://help.test".to_owned(), link_life: LINK_LIFE };
+        let options = WorkboxOptions { public_url: "https://help.test".to_owned(), link_life: LINK_LIFE };
         let notices = Arc::clone(&sent);
         let workboxes = Workboxes::new(tools, messages.clone(), tokens.clone(), sealer, notices, options);
         Self { db: db.clone(), clock, sent, messages, workboxes, conversations, tokens }
@@ -298,12 +296,8 @@ async fn seed(db: &Db) {
     let tasks = Tasks::new(tokio::runtime::Handle::current());
     let journal = journal_over(db, &random, &tasks).await;
     let mut append = Append::default();
-    let stream = |id: i64, organization, kind, channel| NewStream {
-        id: StreamId(id),
-        organization,
-        kind,
-        channel,
-    };
+    let stream =
+        |id: i64, organization, kind, channel| NewStream { id: StreamId(id), organization, kind, channel };
     for number in 1..=2 {
         let id = OrgId(number);
         let new = organizations::NewOrganization {

@@ -159,8 +159,9 @@ async fn decline_ring(ask: Ask<'_>) -> Result<Value> {
         message: Option<String>,
     }
     let Decline { request_id, reason, message } = parse(ask.data)?;
-    let reason = DeclineReason::by_number(reason)
-        .ok_or_else(|| Error::invalid("`reason` must be 0 declined, 1 busy, 2 not answered or 3 no expert"))?;
+    let reason = DeclineReason::by_number(reason).ok_or_else(|| {
+        Error::invalid("`reason` must be 0 declined, 1 busy, 2 not answered or 3 no expert")
+    })?;
     ask.gateway.services.calls.decline(ask.caller, request_id, reason, message, &ask.once).await?;
     Ok(json!({}))
 }

@@ -6,10 +6,34 @@ use crate::harness::{app::Server, db::on_both};
 
 /// Keys that clients require in every user entry (SEMANTICS section 13).
 pub const REQUIRED: &[&str] = &[
-    "id", "active", "available", "confirmation_sent_at", "confirmed_at", "created_at", "email", "email_confirmed",
-    "enterprise_id", "first_call_at", "invitation_sent_at", "is_confirmed", "is_first_login", "last_used_at",
-    "license", "location", "manage", "name", "provider", "provider_uid", "role_id", "role_name", "status",
-    "status_message", "title", "unavailable_expires_at", "updated_at", "username",
+    "id",
+    "active",
+    "available",
+    "confirmation_sent_at",
+    "confirmed_at",
+    "created_at",
+    "email",
+    "email_confirmed",
+    "enterprise_id",
+    "first_call_at",
+    "invitation_sent_at",
+    "is_confirmed",
+    "is_first_login",
+    "last_used_at",
+    "license",
+    "location",
+    "manage",
+    "name",
+    "provider",
+    "provider_uid",
+    "role_id",
+    "role_name",
+    "status",
+    "status_message",
+    "title",
+    "unavailable_expires_at",
+    "updated_at",
+    "username",
 ];
 
 pub fn has_required_keys(entry: &Value) {
