@@ -45,7 +45,7 @@ impl Upload {
     /// A form with that boundary, and where the socket's pieces go.
     pub(super) fn channel(boundary: String) -> (Feed, Self) {
         let (feed, pieces) = mpsc::channel(PIECES);
-        (feed, Self { form: multer::Multipart::new(Pieces(pieces), boundary), parts: 0 })
+        (feed, Self { form: multer::Multipart::new(Pieces { pieces, fresh: false }, boundary), parts: 0 })
     }
 
     /// The next part; read the one before to its end, or drop it, first.
@@ -113,11 +113,23 @@ impl Stream for Part {
     }
 }
 
-struct Pieces(mpsc::Receiver<Result<Bytes>>);
+/// The pieces of a body. Between the last of them and the end it pauses once: `multer` drains a stream in one go, and
+/// one that ends right then is taken for a form that was cut off, although its buffer holds the whole form.
+struct Pieces {
+    pieces: mpsc::Receiver<Result<Bytes>>,
+    fresh: bool,
+}
+
 impl Stream for Pieces {
     type Item = Result<Bytes>;
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(cx)
+        let piece = self.pieces.poll_recv(cx);
+        let was_fresh = std::mem::replace(&mut self.fresh, matches!(piece, Poll::Ready(Some(_))));
+        if was_fresh && matches!(piece, Poll::Ready(None)) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        piece
     }
 }
 
@@ -192,6 +204,18 @@ mod tests {
             Ok(None) => panic!("an end"),
             Err(error) => error.code(),
         }
+    }
+
+    #[test]
+    fn the_end_never_comes_together_with_the_last_piece() {
+        let (feed, pieces) = mpsc::channel(1);
+        feed.try_send(Ok(Bytes::from_static(b"all"))).unwrap();
+        drop(feed);
+        let mut pieces = Pieces { pieces, fresh: false };
+        let mut poll = || Pin::new(&mut pieces).poll_next(&mut Context::from_waker(std::task::Waker::noop()));
+        assert!(matches!(poll(), Poll::Ready(Some(Ok(_)))));
+        assert!(poll().is_pending());
+        assert!(matches!(poll(), Poll::Ready(None)));
     }
 
     #[test]
