@@ -126,16 +126,18 @@ impl Cli {
 fn serve(config: Config, demo: bool) -> Result<(), Failure> {
     let app = App::start(config, Ports::system())?;
     let guide = if demo { app.demo()? } else { String::new() };
-    let mut out = io::stdout().lock();
-    // Whoever started it may be gone by now; that is no reason to stop.
-    let told = writeln!(out, "switchboard is ready on http://{}", app.address())
-        .and_then(|()| if demo { writeln!(out, "\n{guide}") } else { Ok(()) })
-        .and_then(|()| out.flush());
-    if let Err(error) = told {
-        tracing::warn!(%error, "standard output is closed");
-    }
-    drop(out);
-    Ok(app.run_until_signal()?)
+    let address = app.address();
+    let announce = move || {
+        let mut out = io::stdout();
+        // Whoever started it may be gone by now; that is no reason to stop.
+        let told = writeln!(out, "switchboard is ready on http://{address}")
+            .and_then(|()| if demo { writeln!(out, "\n{guide}") } else { Ok(()) })
+            .and_then(|()| out.flush());
+        if let Err(error) = told {
+            tracing::warn!(%error, "standard output is closed");
+        }
+    };
+    Ok(app.run_until_signal(announce)?)
 }
 
 fn list_operations(out: &mut impl io::Write, json: bool) -> io::Result<()> {

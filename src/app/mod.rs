@@ -21,7 +21,7 @@ mod system;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use self::{
     commands::{backup, migrate},
@@ -75,14 +75,17 @@ impl App {
         self.kernel.runtime().block_on(guide::demo(&self.kernel, self.address()))
     }
 
-    /// Runs until SIGTERM or SIGINT, then drains and stops. A second signal ends the process at once.
-    pub fn run_until_signal(self) -> Result<(), StartError> {
-        self.kernel.runtime().block_on(asked_to_stop()).map_err(StartError::other)?;
-        self.kernel.runtime().spawn(async {
-            if asked_to_stop().await.is_ok() {
-                tracing::warn!("asked twice, stopping at once");
-                std::process::exit(1);
-            }
+    /// Runs until SIGTERM or SIGINT, then drains and stops. A second signal ends the process at once. `announce` is
+    /// called when signals are heard: who is told that the server is ready may stop it in the next moment.
+    pub fn run_until_signal(self, announce: impl FnOnce()) -> Result<(), StartError> {
+        let runtime = self.kernel.runtime();
+        let mut signals = runtime.block_on(async { Signals::listen() }).map_err(StartError::other)?;
+        announce();
+        runtime.block_on(signals.next());
+        runtime.spawn(async move {
+            signals.next().await;
+            tracing::warn!("asked twice, stopping at once");
+            std::process::exit(1);
         });
         self.stop();
         Ok(())
@@ -99,11 +102,22 @@ impl App {
     }
 }
 
-async fn asked_to_stop() -> std::io::Result<()> {
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+/// What asks a server to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt })
     }
-    Ok(())
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

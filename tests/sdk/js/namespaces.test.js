@@ -26,7 +26,7 @@ for (const [name, Centrifuge] of [['json', JsonCentrifuge], ['protobuf', Protobu
     const place = own.newSubscription(`${channel}-${name}`, { delta: 'fossil', joinLeave: true, recoverable: true });
     const theirs = other.newSubscription(`${channel}-${name}`);
     const seen = [];
-    const joined = new Promise(resolve => place.on('join', ({ info }) => info.client === other._client && resolve()));
+    const joined = new Promise(resolve => place.on('join', ({ info }) => info.client !== own._client && resolve()));
     place.on('publication', ({ data, offset }) => seen.push({ ...decode(data), offset: Number(offset) }));
     place.subscribe();
     own.connect();
