@@ -24,7 +24,7 @@ use std::{
 };
 
 use figment::{
-    Figment, Metadata, Profile, Source,
+    Figment, Metadata, Source,
     error::Kind,
     providers::{Env, Format as _, Toml},
 };
@@ -187,7 +187,7 @@ impl From<figment::Error> for Mistake {
 fn name_of(metadata: Option<&Metadata>, path: &[String]) -> String {
     match metadata {
         Some(found) if found.name.contains("environment") => {
-            found.interpolate(&Profile::Default, path).replace('.', "__").to_uppercase()
+            format!("{ENVIRONMENT}{}", path.join("__").to_uppercase())
         }
         Some(found) => found
             .source
