@@ -26,7 +26,7 @@ use crate::{
     store::{
         conversations,
         guest_links::{self, GuestLink, NewGuestLink},
-        people::{self, NewPerson, PersonChange},
+        people::{self, NewPerson},
         tokens::{self, OpenedLink},
     },
 };
@@ -275,14 +275,12 @@ impl Workboxes {
         self.get(caller, id).await?;
         let guest = self.guest(id, uuid).await?;
         let person = guest.person_id;
-        let organization = caller.organization;
         let view = self
             .change(caller, id, &Once::none(), move |state, change| {
                 let now = change.now;
                 change.rows.rows.push(RowOp::exec_one(guest_links::revoke(guest.id, now), LINK_GONE));
+                // Tokens of a revoked sign-in by link say that the link is over.
                 change.row(tokens::revoke_person(person, now));
-                let end = PersonChange { active: Some(false), ends_tokens: true, ..PersonChange::default() };
-                change.row(people::update(organization, person, &end, now));
                 if state.remove(person).is_some() {
                     change.row(conversations::remove_participant(id, person, now));
                 }
@@ -369,9 +367,8 @@ impl Workboxes {
         let (uuid, secret) = parse(link).ok_or(LINK_GONE)?;
         let found = guest_links::by_hash(&self.tools.db, fingerprint(secret)).await?;
         let now = self.tools.clock.now();
-        let good = |found: &GuestLink| {
-            found.uuid == uuid && found.revoked_at.is_none() && found.expires_at > now
-        };
+        let good =
+            |found: &GuestLink| found.uuid == uuid && found.revoked_at.is_none() && found.expires_at > now;
         Ok(found.filter(good).ok_or(LINK_GONE)?)
     }
 
