@@ -38,7 +38,7 @@ operations! {
         fails Authentication;
     /// Sign in as the guest of a help thread's link.
     POST "/v1r1/auth/from_url" => 200 sign_in_from_url(Body<Link>) -> Json<TokenPair>, None [no_store],
-        fails LinkExpired | NotFound;
+        fails LinkExpired;
     /// Sign in with a personal access token; no refresh token comes back.
     POST "/v1r1/auth/pat" => 200 sign_in_with_access_token(Body<AccessToken>) -> Json<Token>, None [no_store],
         fails Authentication;

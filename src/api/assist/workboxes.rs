@@ -21,8 +21,7 @@ operations! {
     GET "" => 200 list_workboxes(Query<List>) -> Json<CursorPage<WorkboxView>>, User + USE_WORKBOXES [no_store],
         fails InvalidLimit;
     /// Open a thread with some people of the own organisation.
-    POST "" => 200 create_workbox(Body<New>) -> Json<WorkboxView>, User + USE_WORKBOXES [no_store],
-        fails NotFound;
+    POST "" => 200 create_workbox(Body<New>) -> Json<WorkboxView>, User + USE_WORKBOXES [no_store];
     /// One of the caller's threads.
     GET "/{id}" => 200 get_workbox_of_user(Seg<ConversationId>) -> Json<WorkboxView>,
         User + USE_WORKBOXES [no_store], fails NotFound;

@@ -26,7 +26,7 @@ use crate::{
     store::{
         conversations,
         guest_links::{self, GuestLink, NewGuestLink},
-        people::{self, NewPerson, PersonChange},
+        people::{self, NewPerson},
         tokens::{self, OpenedLink},
     },
 };
@@ -40,7 +40,8 @@ const PATH: &str = "/thread/";
 /// Longest link that is looked at, in bytes.
 const LINK_LIMIT: usize = 2_048;
 
-const LINK_GONE: Refusal = Refusal::new(Code::LinkExpired, "the link was taken back");
+/// Unknown links and dead ones look alike.
+const LINK_GONE: Refusal = Refusal::new(Code::LinkExpired, "the link is over or was taken back");
 
 /// Whom somebody wants to let in.
 #[derive(Clone, Debug, Default)]
@@ -274,14 +275,12 @@ impl Workboxes {
         self.get(caller, id).await?;
         let guest = self.guest(id, uuid).await?;
         let person = guest.person_id;
-        let organization = caller.organization;
         let view = self
             .change(caller, id, &Once::none(), move |state, change| {
                 let now = change.now;
                 change.rows.rows.push(RowOp::exec_one(guest_links::revoke(guest.id, now), LINK_GONE));
+                // Tokens of a revoked sign-in by link say that the link is over.
                 change.row(tokens::revoke_person(person, now));
-                let end = PersonChange { active: Some(false), ends_tokens: true, ..PersonChange::default() };
-                change.row(people::update(organization, person, &end, now));
                 if state.remove(person).is_some() {
                     change.row(conversations::remove_participant(id, person, now));
                 }
@@ -305,7 +304,7 @@ impl Workboxes {
     }
 
     /// Opens a link: finds the guest, who is in the thread from the first time on. Whoever holds the link may; callers
-    /// limit attempts. Unknown links are `not_found`, dead ones `link_expired`.
+    /// limit attempts. Unknown links and dead ones are `link_expired`.
     pub async fn open_link(&self, link: &str) -> Result<OpenedLink> {
         let found = self.by_link(link).await?;
         let person = found.person_id;
@@ -357,27 +356,20 @@ impl Workboxes {
     /// The thread behind a link, for its guest or for a member of the thread.
     pub async fn by_url(&self, caller: &Caller, link: &str) -> Result<WorkboxView> {
         let found = self.by_link(link).await?;
-        if found.organization_id != caller.organization {
-            return Err(Error::not_found("link"));
-        }
-        if caller.is_outsider() && caller.person != Some(found.person_id) {
-            return Err(Error::not_found("link"));
+        let other_guest = caller.is_outsider() && caller.person != Some(found.person_id);
+        if found.organization_id != caller.organization || other_guest {
+            return Err(LINK_GONE.into());
         }
         self.get(caller, found.conversation_id).await
     }
 
     async fn by_link(&self, link: &str) -> Result<GuestLink> {
-        let unknown = || Error::not_found("link");
-        let (uuid, secret) = parse(link).ok_or_else(unknown)?;
+        let (uuid, secret) = parse(link).ok_or(LINK_GONE)?;
         let found = guest_links::by_hash(&self.tools.db, fingerprint(secret)).await?;
-        let found = found.filter(|found| found.uuid == uuid).ok_or_else(unknown)?;
-        if found.revoked_at.is_some() {
-            return Err(LINK_GONE.into());
-        }
-        if found.expires_at <= self.tools.clock.now() {
-            return Err(Error::new(Code::LinkExpired, "the link is over"));
-        }
-        Ok(found)
+        let now = self.tools.clock.now();
+        let good =
+            |found: &GuestLink| found.uuid == uuid && found.revoked_at.is_none() && found.expires_at > now;
+        Ok(found.filter(good).ok_or(LINK_GONE)?)
     }
 
     /// A guest of this thread whose link was not taken back.

@@ -127,13 +127,14 @@ on_both! {
         let invited = w.invite_silently(&ann, thread, invitation("Gus"), &Once::none()).await.unwrap();
         let other = w.invite_silently(&ann, thread, invitation("Gil"), &Once::none()).await.unwrap();
         let gil = world.enter(&other.link).await;
-        for stranger in [&otto, &carl, &gil] {
-            assert_eq!(code(w.by_url(stranger, &invited.link).await), Code::NotFound);
+        assert_eq!(code(w.by_url(&carl, &invited.link).await), Code::NotFound, "not in the thread");
+        for stranger in [&otto, &gil] {
+            assert_eq!(code(w.by_url(stranger, &invited.link).await), Code::LinkExpired);
         }
         let guess = invited.link.replace(&invited.uuid.to_string(), &other.uuid.to_string());
         let random = Random::seeded(1).token::<16>();
         for wrong in ["", "nonsense", "https://help.test/x?sig=", &guess, &format!("https://help.test/thread/{}?sig={random}", invited.uuid)] {
-            assert_eq!(code(w.open_link(wrong).await), Code::NotFound, "{wrong}");
+            assert_eq!(code(w.open_link(wrong).await), Code::LinkExpired, "{wrong}");
         }
         for bad in [
             Invitation { email: Some("nobody".into()), ..invitation("Gus") },

@@ -5,3 +5,4 @@ mod auth;
 mod enterprise_users;
 mod keys;
 mod people;
+mod workboxes;
