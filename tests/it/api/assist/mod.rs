@@ -2,6 +2,7 @@
 
 mod account;
 mod auth;
+mod calls;
 mod enterprise_users;
 mod keys;
 mod people;
