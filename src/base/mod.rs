@@ -5,6 +5,7 @@ pub mod cache;
 pub mod clock;
 pub mod master_key;
 pub mod metrics;
+pub mod objects;
 pub mod random;
 pub mod seal;
 pub mod secret;

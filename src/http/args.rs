@@ -5,6 +5,7 @@ use std::{cell::Cell, str::FromStr};
 use serde::de::DeserializeOwned;
 
 use super::{Cx, Upload, query};
+use crate::base::objects::Objects;
 use crate::domain::error::{Error, Result};
 
 /// The request, as arguments are taken from it from left to right.
@@ -101,7 +102,7 @@ pub fn json<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
         return Err(Error::invalid("body: texts must not hold the character U+0000"));
     }
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    let value = serde_path_to_error::deserialize(Objects(&mut reader)).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
         if inner.is_data() {

@@ -3,7 +3,7 @@
 //! - [`sql`] and [`sql_for`] start a [`Stmt`]: bind values, then run it on `&Db` or `&mut Tx`.
 //! - [`Db`] is one database, [`Tx`] one transaction that must be committed; dropping it undoes it.
 //! - [`ids::Ids`] hands out integer ids from memory.
-//! - One file per aggregate holds its row structs, its plain async functions and its [`statements!`] list.
+//! - One file per aggregate holds its row structs, its plain async functions and its `statements!` list.
 //!
 //! Promises: what is absent is `Ok(None)`; no error and no log line holds a bound value; every query is scoped by an
 //! organisation or by a key that implies one. Services, the journal and (for reads) handlers may call this.

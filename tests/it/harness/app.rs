@@ -26,7 +26,6 @@ pub struct Server {
     pub address: SocketAddr,
     pub clock: Clock,
     pub acme: Provisioned,
-    #[expect(dead_code, reason = "there so that no test mistakes one organisation for all")]
     pub other: Provisioned,
     pub db: TestDb,
     #[expect(dead_code, reason = "removes the folder when dropped")]

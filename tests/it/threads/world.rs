@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use switchboard::{
     base::{clock::Clock, random::Random, seal::Sealer, tasks::Tasks},
     config::Config,
-    domain::machine::call::Timing,
     domain::{
         caller::{Caller, TokenKind},
         codes::Code,

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Gateway;
 use crate::{
+    base::objects::Objects,
     domain::{
         caller::Caller,
         codes::Code,
@@ -99,7 +100,7 @@ const KEY: &[u8] = b"idempotency_key";
 
 fn parse<T: DeserializeOwned>(data: &[u8]) -> Result<T> {
     let data = if data.is_empty() { b"{}" } else { data };
-    serde_json::from_slice(data).map_err(wrong)
+    T::deserialize(Objects(&mut serde_json::Deserializer::from_slice(data))).map_err(wrong)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "used with map_err")]

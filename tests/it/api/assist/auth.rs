@@ -56,7 +56,7 @@ on_both! {
         assert_eq!(server.get("/api/v1r1/user").refused().await, (400, "invalid_token".to_owned()));
         assert_eq!(server.get("/api/v1/info").with("nonsense").refused().await.0, 401);
         let link = json!({ "link_url": "https://evil.test/thread/x?sig=AAAAAAAAAAAAAAAAAAAAAA" });
-        assert_eq!(server.post("/api/v1r1/auth/from_url", link).refused().await, (400, "not_found".to_owned()));
+        assert_eq!(server.post("/api/v1r1/auth/from_url", link).refused().await, (400, "link_expired".to_owned()));
         assert_eq!(
             server.get("/api/v1/info").header("x-helplightning-api-key", "swk_unknown").refused().await.0,
             401

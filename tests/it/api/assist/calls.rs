@@ -37,7 +37,8 @@ impl Story {
     /// Ann rings, Ben answers; the session as both see it, and the call.
     async fn call(&self) -> (Value, Value, String) {
         let (of_ann, of_ben) = self.session().await;
-        let rung = self.server.post("/api/v1r1/session/video", json!({})).with(text(&of_ann["token"])).ok().await;
+        let rung =
+            self.server.post("/api/v1r1/session/video", json!({})).with(text(&of_ann["token"])).ok().await;
         let answer = json!({ "request_id": rung["request_id"] });
         let accept = self.server.post("/api/v1r1/session/video/accept", answer).with(text(&of_ben["token"]));
         let call = text(&accept.ok().await["call_id"]).to_owned();
