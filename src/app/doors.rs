@@ -100,9 +100,15 @@ impl Revocations for Crowd {
     fn revoked(&self, what: Revoked) {
         let hub = &self.0;
         match what {
-            Revoked::Person(person) => hub.disconnect(&Selector::Person(person), close::REVOKED),
+            Revoked::Person(person) => {
+                hub.disconnect(&Selector::Person(person), close::REVOKED);
+                hub.disconnect(&Selector::Actor(person), close::REVOKED);
+            }
             // Comes back with the same token and gets what it allows now.
-            Revoked::Rights(person) => hub.disconnect(&Selector::Person(person), close::FORCE_RECONNECT),
+            Revoked::Rights(person) => {
+                hub.disconnect(&Selector::Person(person), close::FORCE_RECONNECT);
+                hub.disconnect(&Selector::Actor(person), close::FORCE_RECONNECT);
+            }
             Revoked::Family(family) => hub.disconnect(&Selector::Family(family), close::REVOKED),
             Revoked::Organization(organization) => {
                 hub.disconnect(&Selector::Organization(organization), close::FORCE_RECONNECT);

@@ -52,6 +52,8 @@ pub enum Selector {
     Connection(ConnectionId),
     /// All of a person.
     Person(PersonId),
+    /// All through which this person acts for others.
+    Actor(PersonId),
     /// All of a log-in: a person and its aliases.
     Login(PersonId),
     /// All that came from one sign-in.
@@ -72,6 +74,7 @@ impl Selector {
         match self {
             Self::Connection(wanted) => *wanted == id,
             Self::Person(person) => caller.is_some_and(|caller| caller.person == Some(*person)),
+            Self::Actor(person) => caller.is_some_and(|caller| caller.acting == Some(*person)),
             Self::Login(login) => caller.is_some_and(|caller| caller.login == Some(*login)),
             Self::Family(family) => caller.is_some_and(|caller| caller.family == Some(*family)),
             Self::Organization(organization) => identity.organization == *organization,
