@@ -79,7 +79,7 @@ impl Progress {
 pub(super) struct Hole {
     /// Holes below this number were seen.
     pub below: i64,
-    /// First transaction that had not begun then.
+    /// A number above those of all transactions that had begun then.
     pub ceiling: i64,
 }
 

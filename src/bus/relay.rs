@@ -177,7 +177,7 @@ impl Relay {
         let last = page.rows.last().map_or(0, |row| row.seq);
         for row in page.rows {
             let follows = row.seq == self.progress.read_through() + 1 || self.db.dialect() == Dialect::Sqlite;
-            if !follows && !self.hole.is_some_and(|hole| hole.is_final(row.seq, page.before.floor)) {
+            if !follows && !self.hole.is_some_and(|hole| hole.is_final(row.seq, page.floor)) {
                 return self.see_hole(row.seq, last).await;
             }
             self.progress.take(row);
@@ -188,8 +188,7 @@ impl Relay {
 
     async fn see_hole(&mut self, seq: i64, last: i64) -> Result<(), StoreError> {
         if self.hole.is_none_or(|hole| hole.below < seq) {
-            let horizon = log::horizon(&self.db).await?;
-            self.hole = Some(Hole { below: last, ceiling: horizon.ceiling });
+            self.hole = Some(Hole { below: last, ceiling: log::ceiling(&self.db).await? });
             // Mostly nothing is open any more: look again at once.
             self.more = true;
         } else {

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Db, Dialect, Result, sql, sql_for, statements::statements};
+use super::{Db, Dialect, Dialects, Result, sql, sql_for, statements::statements};
 use crate::{
     base::clock::Timestamp,
     domain::ids::{Offset, OrgId, StreamId},
@@ -20,11 +20,16 @@ statements! {
         from event e join stream s on s.id = e.stream_id where e.seq > $1 order by e.seq limit $2";
     /// Where nothing relays any more, nothing has to be kept for it.
     FORGET = "delete from relay_position where name = $1";
-    /// Transactions that may still write: all below `floor` are over, none of `ceiling` and above has begun.
-    HORIZON = {
-        sqlite: "select 0 as floor, 0 as ceiling",
-        postgres: "select cast(cast(pg_snapshot_xmin(s) as text) as bigint) as floor, \
-            cast(cast(pg_snapshot_xmax(s) as text) as bigint) as ceiling from pg_current_snapshot() s",
+    /// All transactions below this one are over.
+    FLOOR = {
+        sqlite: "select 0",
+        postgres: "select cast(cast(pg_snapshot_xmin(pg_current_snapshot()) as text) as bigint)",
+    };
+    /// A transaction of our own: all that began before have lower numbers. (The `xmax` of a snapshot will not do: it
+    /// is one past the highest transaction that is *over*, and open ones may lie above.)
+    CEILING = {
+        sqlite: "select 0",
+        postgres: "select cast(cast(pg_current_xact_id() as text) as bigint)",
     };
     /// The end of the log, if it lies behind a position.
     HEAD = "select seq from event where seq > $1 order by seq desc limit 1";
@@ -62,22 +67,14 @@ pub struct LogRow {
     pub epoch: String,
 }
 
-/// Which transactions may still write into the log (PostgreSQL; zeros on SQLite, where commits are in order).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub struct Horizon {
-    /// All transactions below are over.
-    pub floor: i64,
-    /// No transaction from here on has begun.
-    pub ceiling: i64,
-}
-
 /// A page of the log.
 #[derive(Debug)]
 pub struct LogPage {
     /// Events in the order of their sequence numbers; numbers may be missing.
     pub rows: Vec<LogRow>,
-    /// As it was no later than `rows` were read.
-    pub before: Horizon,
+    /// All transactions below this one were over before `rows` were read (PostgreSQL; 0 on SQLite, where commits are in
+    /// order).
+    pub floor: i64,
 }
 
 /// Where the relay `name` is; 0 when it never was anywhere.
@@ -98,17 +95,22 @@ pub async fn forget(db: &Db, name: &str) -> Result<()> {
 
 /// Up to `limit` events behind `seq`.
 pub async fn page(db: &Db, seq: i64, limit: u32) -> Result<LogPage> {
-    let before = match db.dialect() {
-        Dialect::Sqlite => Horizon { floor: 0, ceiling: 0 },
-        Dialect::Postgres => horizon(db).await?,
+    let floor = match db.dialect() {
+        Dialect::Sqlite => 0,
+        Dialect::Postgres => number(db, FLOOR).await?,
     };
     let rows = sql(PAGE).bind(seq).bind(i64::from(limit)).all(db).await?;
-    Ok(LogPage { rows, before })
+    Ok(LogPage { rows, floor })
 }
 
-/// Which transactions may still write.
-pub async fn horizon(db: &Db) -> Result<Horizon> {
-    sql_for(HORIZON).one(db).await
+/// A number above those of all transactions that have begun.
+pub async fn ceiling(db: &Db) -> Result<i64> {
+    number(db, CEILING).await
+}
+
+async fn number(db: &Db, texts: Dialects) -> Result<i64> {
+    let (number,): (i64,) = sql_for(texts).one(db).await?;
+    Ok(number)
 }
 
 /// How far the log goes behind `seq`: its last number (at least `seq`), and when the first event behind happened.
