@@ -24,7 +24,11 @@ use crate::{
         event::StreamKind,
         ids::{ConversationId, MessageId, Offset, OrgId, PersonId, StreamId},
     },
-    store::{Db, Dialect, Stmt, StoreError, Tx, sql, statements},
+    store::{
+        Bulk,
+        Column::{self, Bool, Bytes, Int, Text},
+        Db, StoreError, Tuple, Tx, sql, statements,
+    },
 };
 
 statements! {
@@ -33,16 +37,59 @@ statements! {
         values ($1, $2, $3, $4, $5, 0, 1, 0)";
 }
 
-const HEADS: &str =
-    "select id, organization_id, kind, name, epoch, head, owner_epoch from stream where id in (";
-const KNOWN_UUIDS: &str = "select m.conversation_id, m.author_id, m.uuid from message m join (values ";
-const MESSAGES: &str = "insert into message (conversation_id, id, uuid, author_id, author_name, type, version, metadata, \
-    body_hash, internal, sent_at, created_at, stream_offset) values ";
-const EVENTS: &str = "insert into event (stream_id, stream_offset, id, type, time, data) values ";
+/// Where streams stand; on PostgreSQL locked in ascending order.
+static HEADS: Bulk = Bulk::new(
+    "select id, organization_id, kind, name, epoch, head, owner_epoch from stream where id in (select column1 from",
+    &[Int],
+    ")",
+)
+.locking(" order by id for update");
+/// Message uuids that are there: conversation, author, uuid.
+static KNOWN_UUIDS: Bulk = Bulk::new(
+    "select m.conversation_id, m.author_id, m.uuid from",
+    &[Int, Int, Column::Uuid],
+    "join message m on m.conversation_id = v.column1 and m.author_id = v.column2 and m.uuid = v.column3",
+);
+static MESSAGES: Bulk = Bulk::new(
+    "insert into message (conversation_id, id, uuid, author_id, author_name, type, version, metadata, body_hash, \
+     internal, sent_at, created_at, stream_offset) select * from",
+    &[Int, Int, Column::Uuid, Int, Text, Text, Int, Text, Bytes, Bool, Int, Int, Int],
+    "where column1 is not null",
+);
+static EVENTS: Bulk = Bulk::new(
+    "insert into event (stream_id, stream_offset, id, type, time, data) select * from",
+    &[Int, Int, Column::Uuid, Text, Int, Text],
+    "where column1 is not null",
+);
+/// Newest message and time per conversation, without internal ones and with them.
+static ACTIVITY: Bulk = Bulk::new(
+    "update conversation set \
+     last_message_id = case when v.column2 > last_message_id then v.column2 else last_message_id end, \
+     last_active_at = case when v.column3 > last_active_at then v.column3 else last_active_at end, \
+     internal_message_id = case when v.column4 > internal_message_id then v.column4 else internal_message_id end, \
+     internal_active_at = case when v.column5 > internal_active_at then v.column5 else internal_active_at end from",
+    &[Int, Int, Int, Int, Int],
+    "where conversation.id = v.column1",
+);
+/// Watermarks of a participant: conversation, person, received, read.
+static MARKERS: Bulk = Bulk::new(
+    "update participant set \
+     received_id = case when v.column3 > received_id then v.column3 else received_id end, \
+     read_id = case when v.column4 > read_id then v.column4 else read_id end from",
+    &[Int, Int, Int, Int],
+    "where participant.conversation_id = v.column1 and participant.person_id = v.column2",
+);
+/// Head and owner of a stream.
+static MOVED: Bulk = Bulk::new(
+    "update stream set head = v.column2, owner_epoch = v.column3 from",
+    &[Int, Int, Int],
+    "where stream.id = v.column1",
+);
+/// All of them, for tests that prepare and explain each text.
+pub(super) static BULK_STATEMENTS: [&Bulk; 7] =
+    [&HEADS, &KNOWN_UUIDS, &MESSAGES, &EVENTS, &ACTIVITY, &MARKERS, &MOVED];
 /// The savepoint of an append with statements of its own.
 const ALONE: &str = "alone";
-/// Rows of one multi-row statement: a few fixed sizes, so that each text is prepared once.
-const CHUNKS: [usize; 4] = [128, 32, 8, 1];
 
 /// An append was refused by a guard, an expectation, a repeated uuid or the fence.
 type Outcome = Result<Committed, Error>;
@@ -85,7 +132,7 @@ pub(super) async fn write(
     let mut refusals: Vec<Option<Refusal>> = vec![None; appends.len()];
     // What can be refused without running anything of an append comes first: nothing of it may stay.
     let fresh: HashSet<StreamId> = appends.iter().flat_map(|a| &a.streams).map(|stream| stream.id).collect();
-    let mut heads = read_heads(&mut tx, db.dialect(), node, appends, |id| !fresh.contains(&id)).await?;
+    let mut heads = read_heads(&mut tx, node, appends, |id| !fresh.contains(&id)).await?;
     refuse_fenced(appends, &heads, &fresh, &mut refusals);
     refuse_repeated(&mut tx, appends, &mut refusals).await?;
     for (append, refusal) in appends.iter().zip(&mut refusals) {
@@ -100,7 +147,7 @@ pub(super) async fn write(
         }
     }
     if !fresh.is_empty() {
-        heads.extend(read_heads(&mut tx, db.dialect(), node, appends, |id| fresh.contains(&id)).await?);
+        heads.extend(read_heads(&mut tx, node, appends, |id| fresh.contains(&id)).await?);
     }
 
     let mut written = Written { outcomes: Vec::with_capacity(appends.len()), events: Vec::new() };
@@ -126,7 +173,7 @@ pub(super) async fn write(
     }
     insert_messages(&mut tx, &messages).await?;
     update_activity(&mut tx, &messages).await?;
-    raise_markers(&mut tx, db.dialect(), markers).await?;
+    raise_markers(&mut tx, markers).await?;
     insert_events(&mut tx, &written.events).await?;
     for stmt in late {
         stmt.clone().execute(&mut tx).await?;
@@ -193,7 +240,6 @@ async fn try_alone(
 
 async fn read_heads(
     tx: &mut Tx,
-    dialect: Dialect,
     node: NodeEpoch,
     appends: &[Append],
     wanted: impl Fn(StreamId) -> bool,
@@ -203,30 +249,23 @@ async fn read_heads(
     ids.sort_unstable();
     ids.dedup();
     let mut heads = HashMap::with_capacity(ids.len());
-    for chunk in chunks(&ids) {
-        let mut stmt = sql(HEADS);
-        for (position, id) in chunk.iter().enumerate() {
-            stmt = stmt.push(if position == 0 { "" } else { ", " }).push_bind(*id);
-        }
-        stmt = stmt.push(match dialect {
-            Dialect::Sqlite => ")",
-            Dialect::Postgres => ") order by id for update",
-        });
-        for row in stmt.all::<HeadRow>(&mut *tx).await? {
-            let owned = StreamKind::by_name(&row.kind).is_some_and(StreamKind::is_owned);
-            heads.insert(
-                row.id,
-                Head {
-                    organization: row.organization_id,
-                    channel: row.name.into(),
-                    epoch: row.epoch.into(),
-                    head: row.head.0,
-                    before: row.head.0,
-                    fenced: owned && row.owner_epoch > node.0,
-                    owned,
-                },
-            );
-        }
+    if ids.is_empty() {
+        return Ok(heads);
+    }
+    for row in HEADS.all::<_, HeadRow>(tx, &ids, |v, id| v.bind(*id)).await? {
+        let owned = StreamKind::by_name(&row.kind).is_some_and(StreamKind::is_owned);
+        heads.insert(
+            row.id,
+            Head {
+                organization: row.organization_id,
+                channel: row.name.into(),
+                epoch: row.epoch.into(),
+                head: row.head.0,
+                before: row.head.0,
+                fenced: owned && row.owner_epoch > node.0,
+                owned,
+            },
+        );
     }
     Ok(heads)
 }
@@ -270,22 +309,10 @@ async fn refuse_repeated(
         }
     }
     let mut seen: HashSet<Key> = HashSet::with_capacity(keys.len());
-    for chunk in chunks(&keys) {
-        let mut stmt = sql(KNOWN_UUIDS);
-        for (position, (_, (conversation, author, uuid))) in chunk.iter().enumerate() {
-            stmt = stmt
-                .push(if position == 0 { "(" } else { ", (" })
-                .push_bind(*conversation)
-                .push(", ")
-                .push_bind(*author)
-                .push(", ")
-                .push_bind(*uuid)
-                .push(")");
-        }
-        stmt = stmt
-            .push(") v on m.conversation_id = v.column1 and m.author_id = v.column2 and m.uuid = v.column3");
-        seen.extend(stmt.all::<Key>(&mut *tx).await?);
-    }
+    let known = KNOWN_UUIDS.all::<_, Key>(tx, &keys, |v, (_, (conversation, author, uuid))| {
+        v.bind(*conversation).bind(*author).bind(*uuid)
+    });
+    seen.extend(known.await?);
     for (index, key) in keys {
         if refusals[index].is_none() && !seen.insert(key) {
             refusals[index] = Some(Refusal::new(Code::Constraint, REPEATED_UUID));
@@ -324,38 +351,34 @@ fn place_events(
 }
 
 async fn insert_messages(tx: &mut Tx, rows: &[(&MessageRow, Offset)]) -> Result<(), StoreError> {
-    insert_rows(tx, MESSAGES, rows, |stmt, (row, offset)| {
-        stmt.values(|v| {
-            v.bind(row.conversation)
-                .bind(row.id)
-                .bind(row.uuid)
-                .bind(row.author)
-                .bind(row.author_name.as_str())
-                .bind(row.kind)
-                .bind(row.version)
-                .bind(&*row.metadata)
-                .bind(row.body_hash.to_vec())
-                .bind(row.internal)
-                .bind(row.sent_at)
-                .bind(row.created_at)
-                .bind(*offset)
-        })
-    })
-    .await
+    let fill = |v: Tuple, (row, offset): &(&MessageRow, Offset)| {
+        v.bind(row.conversation)
+            .bind(row.id)
+            .bind(row.uuid)
+            .bind(row.author)
+            .bind(row.author_name.as_str())
+            .bind(row.kind)
+            .bind(row.version)
+            .bind(&*row.metadata)
+            .bind(row.body_hash)
+            .bind(row.internal)
+            .bind(row.sent_at)
+            .bind(row.created_at)
+            .bind(*offset)
+    };
+    MESSAGES.execute(tx, rows, fill).await.map(drop)
 }
 
 async fn insert_events(tx: &mut Tx, events: &[CommittedEvent]) -> Result<(), StoreError> {
-    insert_rows(tx, EVENTS, events, |stmt, event| {
-        stmt.values(|v| {
-            v.bind(event.stream)
-                .bind(event.offset)
-                .bind(event.id)
-                .bind(event.kind)
-                .bind(event.time)
-                .bind(std::str::from_utf8(&event.body).unwrap_or_default())
-        })
-    })
-    .await
+    let fill = |v: Tuple, event: &CommittedEvent| {
+        v.bind(event.stream)
+            .bind(event.offset)
+            .bind(event.id)
+            .bind(event.kind)
+            .bind(event.time)
+            .bind(std::str::from_utf8(&event.body).unwrap_or_default())
+    };
+    EVENTS.execute(tx, events, fill).await.map(drop)
 }
 
 /// Newest message and time per conversation: what lists are ordered by.
@@ -375,25 +398,14 @@ async fn update_activity(tx: &mut Tx, rows: &[(&MessageRow, Offset)]) -> Result<
         }
     }
     let activity: Vec<_> = activity.into_iter().collect();
-    for chunk in chunks(&activity) {
-        let mut stmt = sql("update conversation set \
-             last_message_id = case when v.column2 > last_message_id then v.column2 else last_message_id end, \
-             last_active_at = case when v.column3 > last_active_at then v.column3 else last_active_at end, \
-             internal_message_id = case when v.column4 > internal_message_id then v.column4 else internal_message_id end, \
-             internal_active_at = case when v.column5 > internal_active_at then v.column5 else internal_active_at end \
-             from (values ");
-        for (position, (id, a)) in chunk.iter().enumerate() {
-            stmt = stmt
-                .push(if position == 0 { "" } else { ", " })
-                .values(|v| v.bind(*id).bind(a.last.0).bind(a.last.1).bind(a.internal.0).bind(a.internal.1));
-        }
-        stmt.push(") as v where conversation.id = v.column1").execute(&mut *tx).await?;
-    }
-    Ok(())
+    let fill = |v: Tuple, (id, a): &(ConversationId, Activity)| {
+        v.bind(*id).bind(a.last.0).bind(a.last.1).bind(a.internal.0).bind(a.internal.1)
+    };
+    ACTIVITY.execute(tx, &activity, fill).await.map(drop)
 }
 
 /// Raises watermarks; several of one participant in a batch become one row.
-async fn raise_markers(tx: &mut Tx, dialect: Dialect, markers: Vec<MarkerRow>) -> Result<(), StoreError> {
+async fn raise_markers(tx: &mut Tx, markers: Vec<MarkerRow>) -> Result<(), StoreError> {
     let mut merged: HashMap<(ConversationId, PersonId), (MessageId, MessageId)> = HashMap::new();
     for marker in markers {
         match merged.entry((marker.conversation, marker.person)) {
@@ -409,28 +421,15 @@ async fn raise_markers(tx: &mut Tx, dialect: Dialect, markers: Vec<MarkerRow>) -
     }
     let mut merged: Vec<_> = merged.into_iter().collect();
     merged.sort_unstable();
-    let greatest = match dialect {
-        Dialect::Sqlite => "max",
-        Dialect::Postgres => "greatest",
+    let fill = |v: Tuple,
+                ((conversation, person), (received, read)): &(
+        (ConversationId, PersonId),
+        (MessageId, MessageId),
+    )| {
+        // What is read has been received.
+        v.bind(*conversation).bind(*person).bind((*received).max(*read)).bind(*read)
     };
-    for chunk in chunks(&merged) {
-        let mut stmt = sql("update participant set received_id = ")
-            .push(greatest)
-            .push("(received_id, v.column3, v.column4), read_id = ")
-            .push(greatest)
-            .push("(read_id, v.column4) from (values ");
-        for (position, ((conversation, person), (received, read))) in chunk.iter().enumerate() {
-            stmt = stmt
-                .push(if position == 0 { "" } else { ", " })
-                .values(|v| v.bind(*conversation).bind(*person).bind(*received).bind(*read));
-        }
-        stmt.push(
-            ") as v where participant.conversation_id = v.column1 and participant.person_id = v.column2",
-        )
-        .execute(&mut *tx)
-        .await?;
-    }
-    Ok(())
+    MARKERS.execute(tx, &merged, fill).await.map(drop)
 }
 
 async fn update_heads(
@@ -440,47 +439,8 @@ async fn update_heads(
 ) -> Result<(), StoreError> {
     let mut moved: Vec<_> = heads.iter().filter(|(_, head)| head.head > head.before).collect();
     moved.sort_unstable_by_key(|(id, _)| **id);
-    for chunk in chunks(&moved) {
-        let mut stmt = sql("update stream set head = v.column2, owner_epoch = v.column3 from (values ");
-        for (position, (id, head)) in chunk.iter().enumerate() {
-            let owner = if head.owned { node.0 } else { 0 };
-            stmt = stmt
-                .push(if position == 0 { "" } else { ", " })
-                .values(|v| v.bind(**id).bind(head.head).bind(owner));
-        }
-        stmt.push(") as v where stream.id = v.column1").execute(&mut *tx).await?;
-    }
-    Ok(())
-}
-
-async fn insert_rows<T>(
-    tx: &mut Tx,
-    text: &'static str,
-    rows: &[T],
-    add: impl Fn(Stmt, &T) -> Stmt,
-) -> Result<(), StoreError> {
-    for chunk in chunks(rows) {
-        let mut stmt = sql(text);
-        for (position, row) in chunk.iter().enumerate() {
-            if position > 0 {
-                stmt = stmt.push(", ");
-            }
-            stmt = add(stmt, row);
-        }
-        stmt.execute(&mut *tx).await?;
-    }
-    Ok(())
-}
-
-/// Cuts into pieces of the sizes in [`CHUNKS`], largest first.
-fn chunks<T>(mut rows: &[T]) -> Vec<&[T]> {
-    let mut pieces = Vec::new();
-    for size in CHUNKS {
-        while rows.len() >= size {
-            let (piece, rest) = rows.split_at(size);
-            pieces.push(piece);
-            rows = rest;
-        }
-    }
-    pieces
+    let fill = |v: Tuple, (id, head): &(&StreamId, &Head)| {
+        v.bind(**id).bind(head.head).bind(if head.owned { node.0 } else { 0 })
+    };
+    MOVED.execute(tx, &moved, fill).await.map(drop)
 }

@@ -25,6 +25,11 @@ pub use read::{Position, StoredEvent, position, read_after, read_before};
 pub use retention::{Retention, enforce_retention};
 pub use writer::{Journal, JournalOptions};
 
+/// The statements of a commit that take many rows at once, for the same tests.
+pub fn bulk_statements() -> impl Iterator<Item = &'static crate::store::Bulk> {
+    batch::BULK_STATEMENTS.into_iter()
+}
+
 /// Every named statement of the journal, for the tests that prepare and explain each on both engines.
 pub fn all_statements() -> impl Iterator<Item = &'static crate::store::Statement> {
     [batch::STATEMENTS, read::STATEMENTS, retention::STATEMENTS].into_iter().flatten()

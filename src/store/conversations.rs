@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use uuid::Uuid;
 
-use super::{Db, Stmt, StoreError, sql, statements};
+use super::{Db, Stmt, StoreError, Value, sql, sql_for, statements};
 use crate::{
     base::clock::Timestamp,
     domain::{
@@ -32,6 +32,14 @@ macro_rules! MEMBERS {
 }
 
 statements! {
+    /// Rows: person, received, read.
+    SET_ANNOUNCED = {
+        sqlite: "update participant set announced_received_id = v.value ->> 1, announced_read_id = v.value ->> 2 \
+            from json_each($2) as v where conversation_id = $1 and person_id = v.value ->> 0",
+        postgres: "update participant set announced_received_id = cast(v.value ->> 1 as bigint), \
+            announced_read_id = cast(v.value ->> 2 as bigint) from jsonb_array_elements(cast($2 as jsonb)) as v(value) \
+            where conversation_id = $1 and person_id = cast(v.value ->> 0 as bigint)",
+    };
     /// The columns that an actor keeps.
     STATE = "select c.organization_id, c.stream_id, c.internal_stream_id, c.title, c.description, c.status, c.created_by, \
         c.assigned_to, a.name as assigned_name, c.reported_at, c.assigned_at, c.closed_at, c.last_message_id, \
@@ -178,17 +186,8 @@ pub const ANNOUNCED_CHUNK: usize = 100;
 
 /// Remembers what the others were told of these watermarks.
 pub fn set_announced(conversation: ConversationId, receipts: &[Receipt]) -> Stmt {
-    let mut stmt =
-        sql("update participant set announced_received_id = v.column2, announced_read_id = v.column3 \
-         from (values ");
-    for (position, Receipt { person, marks, .. }) in receipts.iter().enumerate() {
-        stmt = stmt
-            .push(if position == 0 { "" } else { ", " })
-            .values(|v| v.bind(*person).bind(marks.received).bind(marks.read));
-    }
-    stmt.push(") as v where participant.conversation_id = ")
-        .push_bind(conversation)
-        .push(" and participant.person_id = v.column1")
+    let rows: Vec<_> = receipts.iter().map(|r| (r.person.0, r.marks.received.0, r.marks.read.0)).collect();
+    sql_for(SET_ANNOUNCED).bind(conversation).bind(Value::json(&rows))
 }
 
 /// A conversation that begins.

@@ -11,8 +11,9 @@ use sqlx::{
 use super::{DatabaseOptions, Dialect, Result, StoreError, Synchronous, Tx, migrate, sql, writer::Writer};
 use crate::base::clock::Clock;
 
-/// Prepared statements kept per connection: all texts of the product and the common shapes of filtered lists.
-const PREPARED: usize = 512;
+/// Prepared statements kept per connection: all texts of the product, the sizes of its bulk statements and the common
+/// shapes of filtered lists.
+const PREPARED: usize = 768;
 
 /// A connection that was idle for longer is tried before it is used, so that a restarted server costs no request.
 const TRUSTED_IDLE: Duration = Duration::from_secs(5);

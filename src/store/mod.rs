@@ -13,6 +13,7 @@
 //! lower-cased column; PostgreSQL refuses U+0000 in texts; a `$1` of a bare `select $1` needs a cast.
 
 pub mod attachments;
+mod bulk;
 pub mod call_records;
 pub mod calls;
 pub mod conversations;
@@ -45,13 +46,14 @@ mod value;
 pub mod workbox_views;
 mod writer;
 
+pub use bulk::{Bulk, Column};
 pub use db::{Db, PoolNumbers};
 pub use dialect::{Dialect, Dialects};
 pub use error::StoreError;
 pub use options::{DatabaseOptions, Synchronous};
 pub(crate) use statements::statements;
 pub use statements::{Statement, all_statements};
-pub use stmt::{Executor, Row, Stmt, sql, sql_for};
+pub use stmt::{Executor, Row, Stmt, Tuple, sql, sql_for};
 pub use tx::Tx;
 pub use value::Value;
 

@@ -40,10 +40,18 @@ pub struct Stmt {
     values: Vec<Value>,
 }
 
-/// The values of one row that is being filled by [`Stmt::values`].
+/// Rows of values that are being filled, for [`super::Bulk`].
 pub struct Tuple(Vec<Value>);
 
 impl Tuple {
+    pub(super) fn with_capacity(values: usize) -> Self {
+        Self(Vec::with_capacity(values))
+    }
+
+    pub(super) fn into_values(self) -> Vec<Value> {
+        self.0
+    }
+
     /// The next value.
     #[must_use]
     pub fn bind(mut self, value: impl Into<Value>) -> Self {
@@ -97,6 +105,13 @@ impl Stmt {
         self
     }
 
+    /// Binds the next placeholders.
+    #[must_use]
+    pub(super) fn bind_all(mut self, values: Vec<Value>) -> Self {
+        self.values.extend(values);
+        self
+    }
+
     /// Appends to the text: for filtered lists.
     #[must_use]
     pub fn push(mut self, text: &'static str) -> Self {
@@ -132,22 +147,6 @@ impl Stmt {
             before = ",";
         }
         self.push(")")
-    }
-
-    /// Binds a row of values and appends it as `($5, $6, ..)`: one row of a multi-row `values` list.
-    #[must_use]
-    pub fn values(mut self, fill: impl FnOnce(Tuple) -> Tuple) -> Self {
-        let first = self.values.len() + 1;
-        self.values = fill(Tuple(self.values)).0;
-        let last = self.values.len();
-        for text in self.texts() {
-            text.push('(');
-            for number in first..=last {
-                let _ = write!(text, "{}${number}", if number == first { "" } else { "," });
-            }
-            text.push(')');
-        }
-        self
     }
 
     fn texts(&mut self) -> impl Iterator<Item = &mut String> {

@@ -38,6 +38,16 @@ pub enum Value {
     Texts(Vec<String>),
     /// A list of UUIDs; on SQLite a JSON list of 32 hexadecimal digits each, for `unhex(value)`.
     Uuids(Vec<Uuid>),
+    /// A column of numbers or times of many rows; like those below for [`super::Bulk`] on PostgreSQL only.
+    IntColumn(Vec<Option<i64>>),
+    /// A column of texts.
+    TextColumn(Vec<Option<String>>),
+    /// A column of truths.
+    BoolColumn(Vec<Option<bool>>),
+    /// A column of UUIDs.
+    UuidColumn(Vec<Option<Uuid>>),
+    /// A column of bytes.
+    BytesColumn(Vec<Option<Vec<u8>>>),
 }
 
 impl Value {
@@ -68,6 +78,11 @@ impl Value {
                 let list: Vec<_> = list.into_iter().map(Uuid::simple).map(|uuid| uuid.to_string()).collect();
                 arguments.add(serde_json::to_string(&list)?)
             }
+            Self::IntColumn(_)
+            | Self::TextColumn(_)
+            | Self::BoolColumn(_)
+            | Self::UuidColumn(_)
+            | Self::BytesColumn(_) => Err("columns travel as arrays on PostgreSQL only".into()),
         }
     }
 
@@ -83,6 +98,11 @@ impl Value {
             Self::Ints(list) => arguments.add(list),
             Self::Texts(list) => arguments.add(list),
             Self::Uuids(list) => arguments.add(list),
+            Self::IntColumn(list) => arguments.add(list),
+            Self::TextColumn(list) => arguments.add(list),
+            Self::BoolColumn(list) => arguments.add(list),
+            Self::UuidColumn(list) => arguments.add(list),
+            Self::BytesColumn(list) => arguments.add(list),
         }
     }
 }
@@ -101,6 +121,11 @@ impl fmt::Debug for Value {
             Self::Ints(_) => "Ints",
             Self::Texts(_) => "Texts",
             Self::Uuids(_) => "Uuids",
+            Self::IntColumn(_) => "IntColumn",
+            Self::TextColumn(_) => "TextColumn",
+            Self::BoolColumn(_) => "BoolColumn",
+            Self::UuidColumn(_) => "UuidColumn",
+            Self::BytesColumn(_) => "BytesColumn",
         })
     }
 }

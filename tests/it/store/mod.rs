@@ -1,5 +1,6 @@
 //! The store on both engines: values and statements, transactions, ids, and what its tables and texts promise.
 
+mod bulk;
 mod ids;
 mod plans;
 mod schema;

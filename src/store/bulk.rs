@@ -1,0 +1,247 @@
+//! Statements over many rows at once, for what a group commit writes.
+//!
+//! On SQLite the rows are a `values` list with anonymous placeholders: a numbered one is found by a search through all
+//! of them, for each of them. Lists are filled up with NULLs to a power of two, so that few texts arise and each is
+//! prepared once. On PostgreSQL each column travels as one array, so that one text does for any number.
+
+use std::sync::OnceLock;
+
+use uuid::Uuid;
+
+use super::{Dialect, Result, Row, Stmt, Tx, Value, sql, stmt::Tuple};
+
+/// Rows of one statement on SQLite at most: two to this power.
+const LARGEST: usize = 8;
+/// Rows of one statement on PostgreSQL at most.
+const ROWS_AT_ONCE: usize = 1_024;
+
+/// The type of a column of [`Bulk`] rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Column {
+    /// BIGINT; times too.
+    Int,
+    /// TEXT.
+    Text,
+    /// BOOLEAN.
+    Bool,
+    /// UUID.
+    Uuid,
+    /// BYTEA, BLOB.
+    Bytes,
+}
+
+/// A statement around a table `v` of rows whose columns are `column1`, `column2` ..: a `static`.
+///
+/// The filling rows are all NULL, so an insert must say `where column1 is not null`; a join finds nothing for them.
+pub struct Bulk {
+    before: &'static str,
+    columns: &'static [Column],
+    after: &'static str,
+    after_postgres: &'static str,
+    sqlite: [OnceLock<String>; LARGEST + 1],
+    postgres: OnceLock<String>,
+}
+
+impl Bulk {
+    /// `before` and `after` stand around `(rows) as v`.
+    pub const fn new(before: &'static str, columns: &'static [Column], after: &'static str) -> Self {
+        Self {
+            before,
+            columns,
+            after,
+            after_postgres: "",
+            sqlite: [const { OnceLock::new() }; LARGEST + 1],
+            postgres: OnceLock::new(),
+        }
+    }
+
+    /// As [`Bulk::new`], with more at the end on PostgreSQL: locks.
+    pub const fn locking(mut self, more: &'static str) -> Self {
+        self.after_postgres = more;
+        self
+    }
+
+    /// Runs it for all rows; the number of rows changed.
+    pub async fn execute<T>(
+        &'static self,
+        tx: &mut Tx,
+        rows: &[T],
+        fill: impl Fn(Tuple, &T) -> Tuple,
+    ) -> Result<u64> {
+        let mut changed = 0;
+        for stmt in self.statements(tx.dialect(), rows, fill) {
+            changed += stmt.execute(&mut *tx).await?;
+        }
+        Ok(changed)
+    }
+
+    /// Runs it for all rows; what it returns.
+    pub async fn all<T, R: Row>(
+        &'static self,
+        tx: &mut Tx,
+        rows: &[T],
+        fill: impl Fn(Tuple, &T) -> Tuple,
+    ) -> Result<Vec<R>> {
+        let mut found = Vec::new();
+        for stmt in self.statements(tx.dialect(), rows, fill) {
+            found.extend(stmt.all::<R>(&mut *tx).await?);
+        }
+        Ok(found)
+    }
+
+    /// The texts that are run on an engine: for tests that prepare each.
+    pub fn texts(&'static self, dialect: Dialect) -> Vec<&'static str> {
+        match dialect {
+            Dialect::Sqlite => (0..=LARGEST).map(|power| self.sqlite_text(power)).collect(),
+            Dialect::Postgres => vec![self.postgres_text()],
+        }
+    }
+
+    /// All values of the rows are made before the first statement runs, so that `fill` crosses no await.
+    fn statements<T>(
+        &'static self,
+        dialect: Dialect,
+        rows: &[T],
+        fill: impl Fn(Tuple, &T) -> Tuple,
+    ) -> Vec<Stmt> {
+        let width = self.columns.len();
+        let at_once = match dialect {
+            Dialect::Sqlite => 1 << LARGEST,
+            Dialect::Postgres => ROWS_AT_ONCE,
+        };
+        let of_chunk = |chunk: &[T]| {
+            let values = chunk.iter().fold(Tuple::with_capacity(width * chunk.len()), &fill).into_values();
+            debug_assert_eq!(values.len(), width * chunk.len(), "a value per column: {}", self.before);
+            match dialect {
+                Dialect::Sqlite => self.sqlite_statement(values, chunk.len()),
+                Dialect::Postgres => {
+                    let columns = transpose(self.columns, values);
+                    columns.into_iter().fold(sql(self.postgres_text()), Stmt::bind)
+                }
+            }
+        };
+        rows.chunks(at_once).map(of_chunk).collect()
+    }
+
+    fn sqlite_statement(&'static self, mut values: Vec<Value>, rows: usize) -> Stmt {
+        let power = rows.next_power_of_two().trailing_zeros() as usize;
+        values.resize(self.columns.len() << power, Value::Int(None));
+        sql(self.sqlite_text(power)).bind_all(values)
+    }
+
+    fn sqlite_text(&'static self, power: usize) -> &'static str {
+        self.sqlite[power].get_or_init(|| {
+            let row = format!("({})", vec!["?"; self.columns.len()].join(","));
+            let rows = vec![row.as_str(); 1 << power].join(",");
+            format!("{} (values {rows}) as v {}", self.before, self.after)
+        })
+    }
+
+    fn postgres_text(&'static self) -> &'static str {
+        self.postgres.get_or_init(|| {
+            let array = |(index, column): (usize, &Column)| {
+                let kind = match column {
+                    Column::Int => "bigint",
+                    Column::Text => "text",
+                    Column::Bool => "boolean",
+                    Column::Uuid => "uuid",
+                    Column::Bytes => "bytea",
+                };
+                format!("${}::{kind}[]", index + 1)
+            };
+            let arrays: Vec<_> = self.columns.iter().enumerate().map(array).collect();
+            let names: Vec<_> = (1..=self.columns.len()).map(|number| format!("column{number}")).collect();
+            format!(
+                "{} unnest({}) as v({}) {}{}",
+                self.before,
+                arrays.join(", "),
+                names.join(", "),
+                self.after,
+                self.after_postgres
+            )
+        })
+    }
+}
+
+/// Rows of values into one array per column.
+fn transpose(columns: &[Column], values: Vec<Value>) -> Vec<Value> {
+    let rows = values.len() / columns.len().max(1);
+    let mut arrays: Vec<Array> = columns.iter().map(|column| Array::new(*column, rows)).collect();
+    for (index, value) in values.into_iter().enumerate() {
+        arrays[index % columns.len()].push(value);
+    }
+    arrays.into_iter().map(Array::into_value).collect()
+}
+
+enum Array {
+    Ints(Vec<Option<i64>>),
+    Texts(Vec<Option<String>>),
+    Bools(Vec<Option<bool>>),
+    Uuids(Vec<Option<Uuid>>),
+    Bytes(Vec<Option<Vec<u8>>>),
+}
+
+impl Array {
+    fn new(column: Column, rows: usize) -> Self {
+        match column {
+            Column::Int => Self::Ints(Vec::with_capacity(rows)),
+            Column::Text => Self::Texts(Vec::with_capacity(rows)),
+            Column::Bool => Self::Bools(Vec::with_capacity(rows)),
+            Column::Uuid => Self::Uuids(Vec::with_capacity(rows)),
+            Column::Bytes => Self::Bytes(Vec::with_capacity(rows)),
+        }
+    }
+
+    fn push(&mut self, value: Value) {
+        match (self, value) {
+            (Self::Ints(list), Value::Int(value)) => list.push(value),
+            (Self::Ints(list), Value::Time(value)) => list.push(value.map(|time| time.0)),
+            (Self::Texts(list), Value::Text(value)) => list.push(value),
+            (Self::Bools(list), Value::Bool(value)) => list.push(value),
+            (Self::Uuids(list), Value::Uuid(value)) => list.push(value),
+            (Self::Bytes(list), Value::Bytes(value)) => list.push(value),
+            (_, value) => unreachable!("a {value:?} in a column of another type"),
+        }
+    }
+
+    fn into_value(self) -> Value {
+        match self {
+            Self::Ints(list) => Value::IntColumn(list),
+            Self::Texts(list) => Value::TextColumn(list),
+            Self::Bools(list) => Value::BoolColumn(list),
+            Self::Uuids(list) => Value::UuidColumn(list),
+            Self::Bytes(list) => Value::BytesColumn(list),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static PAIRS: Bulk = Bulk::new(
+        "insert into t (a, b) select * from",
+        &[Column::Int, Column::Text],
+        "where column1 is not null",
+    );
+
+    #[test]
+    fn one_text_per_engine_and_size() {
+        assert_eq!(
+            PAIRS.texts(Dialect::Sqlite)[1],
+            "insert into t (a, b) select * from (values (?,?),(?,?)) as v where column1 is not null"
+        );
+        assert_eq!(
+            PAIRS.texts(Dialect::Postgres),
+            ["insert into t (a, b) select * from unnest($1::bigint[], $2::text[]) as v(column1, column2) \
+              where column1 is not null"]
+        );
+    }
+
+    #[test]
+    fn many_rows_take_few_statements() {
+        let rows: Vec<i64> = (0..600).collect();
+        let count = |dialect| PAIRS.statements(dialect, &rows, |v, row| v.bind(*row).bind("x")).len();
+        assert_eq!((count(Dialect::Sqlite), count(Dialect::Postgres)), (3, 1));
+    }
+}
