@@ -1,7 +1,8 @@
 //! Named, counted background tasks on the one owned multi-threaded runtime, with a soft and a hard stop.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, panic::AssertUnwindSafe, pin::Pin, time::Duration};
 
+use futures_util::FutureExt as _;
 use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -25,17 +26,13 @@ impl Tasks {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let inner = self.tracker.spawn_on(future, &self.runtime);
-        self.runtime.spawn(async move {
-            match inner.await {
-                Ok(value) => Some(value),
-                Err(error) if error.is_panic() => {
-                    tracing::error!(task = name, "background task panicked");
-                    None
-                }
-                Err(_) => None,
-            }
-        })
+        // Boxed: the runtime's part of a task is compiled once per kind of result, not once per future.
+        let future: Pin<Box<dyn Future<Output = F::Output> + Send>> = Box::pin(future);
+        let guarded = async move {
+            let outcome = AssertUnwindSafe(future).catch_unwind().await;
+            outcome.inspect_err(|_| tracing::error!(task = name, "background task panicked")).ok()
+        };
+        self.runtime.spawn(self.tracker.track_future(guarded))
     }
 
     /// The runtime that database and background work runs on.

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use uuid::Uuid;
 
-use super::{Dialect, Result, Row, Stmt, Tx, Value, sql, stmt::Tuple};
+use super::{Db, Dialect, Result, Row, Stmt, Tx, Value, sql, stmt::Tuple};
 
 /// Rows of one statement on SQLite at most: two to this power.
 const LARGEST: usize = 8;
@@ -85,6 +85,20 @@ impl Bulk {
         let mut found = Vec::new();
         for stmt in self.statements(tx.dialect(), rows, fill) {
             found.extend(stmt.all::<R>(&mut *tx).await?);
+        }
+        Ok(found)
+    }
+
+    /// As [`Bulk::all`], outside a transaction: for `select`.
+    pub async fn read<T, R: Row>(
+        &'static self,
+        db: &Db,
+        rows: &[T],
+        fill: impl Fn(Tuple, &T) -> Tuple,
+    ) -> Result<Vec<R>> {
+        let mut found = Vec::new();
+        for stmt in self.statements(db.dialect(), rows, fill) {
+            found.extend(stmt.all::<R>(db).await?);
         }
         Ok(found)
     }

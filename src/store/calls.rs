@@ -7,7 +7,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Db, Result, Stmt, sessions, sql, statements};
+use super::{Bulk, Column::Int, Db, Result, Stmt, gather::Question, sessions, sql, statements};
 use crate::{
     base::clock::Timestamp,
     domain::{
@@ -41,11 +41,8 @@ statements! {
     OPEN_CALL = concat!("select ", call_columns!(), " from call where session_id = $1 and ended_at is null");
     STRETCHES = "select call_id, person_id, login_id, joined_at, left_at, leave_reason \
         from call_participant where call_id = $1 order by joined_at, person_id";
-    PRESENT = "select login_id, call_id from call_participant where login_id = $1 and left_at is null";
     FIND_RING = concat!("select ", ring_columns!(), " from ring where id = $1");
     OPEN_RINGS = concat!("select ", ring_columns!(), " from ring where session_id = $1 and state = 'ringing'");
-    RINGS_TO = concat!("select ", ring_columns!(), " from ring where to_login_id = $1 and state = 'ringing' \
-        order by created_at, id");
     SESSIONS_RINGING_FROM = "select distinct session_id from ring where from_id = $1 and state = 'ringing'";
     UNFINISHED = "select session_id from ring where state = 'ringing' \
         union select session_id from call where ended_at is null";
@@ -107,6 +104,23 @@ pub struct CallRow {
     /// When it last changed.
     pub updated_at: Timestamp,
 }
+
+static PRESENT: Bulk = Bulk::new(
+    "select v.column1 as asked, p.call_id from",
+    &[Int, Int],
+    "join call_participant p on p.login_id = v.column2 and p.left_at is null",
+);
+const PRESENCE: Question<PersonId, (CallId,)> =
+    Question { bulk: &PRESENT, fill: |v, login| v.bind(*login), gather: |gathers| &gathers.presence };
+static RINGS_TO: Bulk = Bulk::new(
+    concat!("select v.column1 as asked, ", ring_columns!(), " from"),
+    &[Int, Int],
+    "join ring on ring.to_login_id = v.column2 and ring.state = 'ringing' order by ring.created_at, ring.id",
+);
+const RINGS: Question<PersonId, RingRow> =
+    Question { bulk: &RINGS_TO, fill: |v, login| v.bind(*login), gather: |gathers| &gathers.rings };
+/// What is asked through a gather.
+pub(super) static GATHERED: &[&Bulk] = &[&PRESENT, &RINGS_TO];
 
 /// A ring, open or over.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -188,8 +202,7 @@ pub async fn sessions_with_call(db: &Db, sessions: &[SessionId]) -> Result<Vec<S
 
 /// The call that a human being is in.
 pub async fn present_call(db: &Db, login: PersonId) -> Result<Option<CallId>> {
-    let row: Option<(PersonId, CallId)> = sql(PRESENT).bind(login).optional(db).await?;
-    Ok(row.map(|(_, call)| call))
+    Ok(PRESENCE.ask(db, login).await?.pop().map(|(call,)| call))
 }
 
 /// Which of these human beings are in a call, and in which.
@@ -207,7 +220,7 @@ pub async fn find_ring(db: &Db, id: RingId) -> Result<Option<RingRow>> {
 
 /// What rings for a human being now.
 pub async fn open_rings_to(db: &Db, login: PersonId) -> Result<Vec<RingRow>> {
-    sql(RINGS_TO).bind(login).all(db).await
+    RINGS.ask(db, login).await
 }
 
 /// Sessions in which a person rings others.

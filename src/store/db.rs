@@ -8,7 +8,12 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{DatabaseOptions, Dialect, Result, StoreError, Synchronous, Tx, migrate, sql, writer::Writer};
+use tokio::runtime::Handle;
+
+use super::{
+    DatabaseOptions, Dialect, Result, StoreError, Synchronous, Tx, gather::Gathers, migrate, sql,
+    writer::Writer,
+};
 use crate::base::clock::Clock;
 
 /// Prepared statements kept per connection: all texts of the product, the sizes of its bulk statements and the common
@@ -20,7 +25,13 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(5);
 
 /// A database. Cheap to clone. Every method needs the tokio runtime that it was opened on.
 #[derive(Clone)]
-pub struct Db(Arc<Engine>);
+pub struct Db(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    gathers: Gathers,
+    runtime: Handle,
+}
 
 pub(super) enum Engine {
     Sqlite { writer: Writer, readers: SqlitePool, base: Box<SqliteConnectOptions> },
@@ -52,19 +63,32 @@ impl Db {
 
     /// Which engine it is.
     pub fn dialect(&self) -> Dialect {
-        match &*self.0 {
+        match self.engine() {
             Engine::Sqlite { .. } => Dialect::Sqlite,
             Engine::Postgres(_) => Dialect::Postgres,
         }
     }
 
+    /// On the present runtime.
+    fn new(engine: Engine) -> Self {
+        Self(Arc::new(Inner { engine, gathers: Gathers::default(), runtime: Handle::current() }))
+    }
+
     pub(super) fn engine(&self) -> &Engine {
-        &self.0
+        &self.0.engine
+    }
+
+    pub(super) fn gathers(&self) -> &Gathers {
+        &self.0.gathers
+    }
+
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.0.runtime
     }
 
     /// Starts a transaction that may write.
     pub async fn begin(&self) -> Result<Tx> {
-        match &*self.0 {
+        match self.engine() {
             Engine::Sqlite { writer, .. } => Ok(Tx::sqlite(writer.begin().await?)),
             Engine::Postgres(pool) => Ok(Tx::postgres(pool.begin().await?)),
         }
@@ -83,7 +107,7 @@ impl Db {
     /// Connections as they are now.
     pub fn pool(&self) -> PoolNumbers {
         let count = |idle: usize| u32::try_from(idle).unwrap_or(u32::MAX);
-        match &*self.0 {
+        match self.engine() {
             Engine::Sqlite { writer, readers, .. } => PoolNumbers {
                 size: readers.size() + 1,
                 idle: count(readers.num_idle()) + u32::from(writer.is_idle()),
@@ -94,7 +118,7 @@ impl Db {
 
     /// Moves SQLite's write-ahead log into the database file as far as readers allow; nothing on PostgreSQL.
     pub async fn checkpoint(&self) -> Result<()> {
-        match &*self.0 {
+        match self.engine() {
             Engine::Sqlite { .. } => sql("pragma wal_checkpoint(passive)").execute(self).await.map(drop),
             Engine::Postgres(_) => Ok(()),
         }
@@ -103,7 +127,7 @@ impl Db {
     /// Writes a consistent copy of a SQLite database to `path`, which must not exist, while others go on working.
     /// PostgreSQL has its own tools (`pg_dump`) and is refused.
     pub async fn backup_to(&self, path: &Path) -> Result<()> {
-        let Engine::Sqlite { base, .. } = &*self.0 else {
+        let Engine::Sqlite { base, .. } = self.engine() else {
             return Err(StoreError::setup("backup is for SQLite; use pg_dump for PostgreSQL"));
         };
         let Some(path) = path.to_str() else {
@@ -118,7 +142,7 @@ impl Db {
 
     /// Closes all connections; SQLite's log is moved into the file when the last one goes.
     pub async fn close(&self) {
-        match &*self.0 {
+        match self.engine() {
             Engine::Sqlite { writer, readers, .. } => {
                 readers.close().await;
                 writer.close().await;
@@ -140,9 +164,9 @@ async fn open_sqlite(path: &Path, options: &DatabaseOptions) -> Result<Db> {
         .statement_cache_capacity(PREPARED)
         .row_buffer_size(256)
         .pragma("temp_store", "memory")
-        // 16 MiB of pages per connection; reads come straight out of the mapped file.
-        .pragma("cache_size", "-16384")
-        .pragma("mmap_size", "268435456")
+        // 4 MiB of pages per reader: the upper levels of all trees; the kernel caches the rest. The file is not mapped:
+        // a mapped page that cannot be read kills the process, and each connection's mapping counts as memory.
+        .pragma("cache_size", "-4096")
         .disable_statement_logging();
     let writer = base
         .clone()
@@ -151,6 +175,8 @@ async fn open_sqlite(path: &Path, options: &DatabaseOptions) -> Result<Db> {
             Synchronous::Full => SqliteSynchronous::Full,
             Synchronous::Normal => SqliteSynchronous::Normal,
         })
+        // What a large commit changes stays in memory until it is written to the log.
+        .pragma("cache_size", "-16384")
         // 16 MiB of log between two checkpoints: each costs a commit several disk writes. Cut back after bursts.
         .pragma("wal_autocheckpoint", "4096")
         .pragma("journal_size_limit", "67108864");
@@ -163,7 +189,7 @@ async fn open_sqlite(path: &Path, options: &DatabaseOptions) -> Result<Db> {
         .max_lifetime(None)
         .connect_with(base.clone().pragma("query_only", "on"))
         .await?;
-    Ok(Db(Arc::new(Engine::Sqlite { writer, readers, base: Box::new(base) })))
+    Ok(Db::new(Engine::Sqlite { writer, readers, base: Box::new(base) }))
 }
 
 /// SQLite gives its log files the mode of the database file.
@@ -205,5 +231,5 @@ async fn open_postgres(options: &DatabaseOptions) -> Result<Db> {
         })
         .connect_with(connect)
         .await?;
-    Ok(Db(Arc::new(Engine::Postgres(pool))))
+    Ok(Db::new(Engine::Postgres(pool)))
 }

@@ -1,6 +1,6 @@
 //! Why a statement failed. Its text is for the log and never holds a bound value.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use sqlx::{
     SqlStr,
@@ -21,6 +21,8 @@ enum Cause {
     Busy,
     /// An earlier statement of the transaction failed.
     Aborted,
+    /// A statement that answered many.
+    Shared(Arc<StoreError>),
     /// The address or the schema is not what this program can use.
     Setup(String),
 }
@@ -41,6 +43,11 @@ impl StoreError {
         Self { cause: Cause::Aborted, statement: None }
     }
 
+    /// The failure of a statement that was to answer many.
+    pub(super) fn shared(error: Arc<Self>) -> Self {
+        Self { cause: Cause::Shared(error), statement: None }
+    }
+
     /// Adds which statement failed.
     #[must_use]
     pub(super) fn at(mut self, statement: SqlStr) -> Self {
@@ -59,6 +66,7 @@ impl StoreError {
     fn database(&self) -> Option<&dyn DatabaseError> {
         match &self.cause {
             Cause::Sql(error) => error.as_database_error(),
+            Cause::Shared(error) => error.database(),
             _ => None,
         }
     }
@@ -85,6 +93,7 @@ impl StoreError {
         match &self.cause {
             Cause::Busy => true,
             Cause::Setup(_) | Cause::Aborted => false,
+            Cause::Shared(error) => error.is_unavailable(),
             Cause::Sql(error) => match error {
                 sqlx::Error::Io(_)
                 | sqlx::Error::Tls(_)
@@ -123,6 +132,7 @@ impl fmt::Display for StoreError {
             Cause::Busy => f.write_str("no database connection became free in time"),
             Cause::Aborted => f.write_str("an earlier statement of the transaction failed or was cancelled"),
             Cause::Setup(text) => f.write_str(text),
+            Cause::Shared(error) => error.fmt(f),
             Cause::Sql(sqlx::Error::Database(error)) => write_database_error(f, error.as_ref()),
             // The source of a decoding error may quote the value: the column is enough.
             Cause::Sql(sqlx::Error::ColumnDecode { index, .. }) => {

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Db, Stmt, StoreError, sql, sql_for, statements};
+use super::{Bulk, Column::Int, Db, Stmt, StoreError, gather::Question, sql, sql_for, statements};
 use crate::{
     base::clock::Timestamp,
     domain::ids::{ConversationId, MessageId, Offset, OrgId, PersonId, StreamId},
@@ -56,12 +56,23 @@ statements! {
         and deleted_at is null and not internal";
     WATERMARKS = "select person_id, guest, received_id, read_id from participant \
         where conversation_id = $1 and removed_at is null order by person_id";
-    PLACE = "select p.person_id, p.guest, p.received_id, p.read_id from participant p \
-        join conversation c on c.id = p.conversation_id \
-        where c.organization_id = $1 and p.conversation_id = $2 and p.person_id = $3 and p.removed_at is null";
     REVISIONS = "select metadata, edited_at, edited_by from message_revision \
         where conversation_id = $1 and message_id = $2 order by revision";
 }
+
+static PLACE: Bulk = Bulk::new(
+    "select v.column1 as asked, p.person_id, p.guest, p.received_id, p.read_id from",
+    &[Int, Int, Int, Int],
+    "join participant p on p.conversation_id = v.column3 and p.person_id = v.column4 and p.removed_at is null \
+     join conversation c on c.id = p.conversation_id and c.organization_id = v.column2",
+);
+const PLACES: Question<(OrgId, ConversationId, PersonId), Watermark> = Question {
+    bulk: &PLACE,
+    fill: |v, (organization, conversation, person)| v.bind(*organization).bind(*conversation).bind(*person),
+    gather: |gathers| &gathers.places,
+};
+/// What is asked through a gather.
+pub(super) static GATHERED: &[&Bulk] = &[&PLACE];
 
 const COLUMNS: &str = "select conversation_id, id, uuid, author_id, author_name, type, version, metadata, body_hash, \
     internal, sent_at, created_at, edited_at, deleted_at, stream_offset from message where conversation_id = ";
@@ -258,7 +269,7 @@ pub async fn place_of(
     conversation: ConversationId,
     person: PersonId,
 ) -> Result<Option<Watermark>, StoreError> {
-    sql(PLACE).bind(organization).bind(conversation).bind(person).optional(db).await
+    Ok(PLACES.ask(db, (organization, conversation, person)).await?.pop())
 }
 
 /// A question for the newest message of a kind.

@@ -22,6 +22,7 @@ mod db;
 mod dialect;
 mod error;
 pub mod filter;
+mod gather;
 pub mod groups;
 pub mod guest_links;
 pub mod idempotency;
@@ -56,6 +57,14 @@ pub use statements::{Statement, all_statements};
 pub use stmt::{Executor, Row, Stmt, Tuple, sql, sql_for};
 pub use tx::Tx;
 pub use value::Value;
+
+/// The statements of the store that take many rows at once, for the tests that prepare each.
+pub fn bulk_statements() -> impl Iterator<Item = &'static Bulk> {
+    [calls::GATHERED, messages::GATHERED, people::GATHERED, streams::GATHERED, tokens::GATHERED]
+        .into_iter()
+        .flatten()
+        .copied()
+}
 
 /// Result of a store function.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;

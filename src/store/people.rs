@@ -2,7 +2,10 @@
 
 use uuid::Uuid;
 
-use super::{Executor, Result, Stmt, Value, sql, sql_for, statements::statements};
+use super::{
+    Bulk, Column::Int, Db, Executor, Result, Stmt, Value, gather::Question, sql, sql_for,
+    statements::statements,
+};
 use crate::{
     base::{clock::Timestamp, secret::Secret},
     domain::{
@@ -342,7 +345,7 @@ pub async fn brief_many(on: impl Executor, ids: &[PersonId]) -> Result<Vec<Brief
 }
 
 /// The person who signs in with this e-mail address or username, in any case.
-pub async fn credentials(db: &super::Db, login: &str) -> Result<Option<Credentials>> {
+pub async fn credentials(db: &Db, login: &str) -> Result<Option<Credentials>> {
     let key = login.trim().to_lowercase();
     if key.contains('@')
         && let Some(found) = sql(CREDENTIALS_BY_EMAIL).bind(key.as_str()).optional(db).await?
@@ -353,12 +356,7 @@ pub async fn credentials(db: &super::Db, login: &str) -> Result<Option<Credentia
 }
 
 /// A page of people and how many there are in all.
-pub async fn list(
-    db: &super::Db,
-    organization: OrgId,
-    scope: &Scope,
-    list: &List,
-) -> Result<(Vec<PersonRow>, i64)> {
+pub async fn list(db: &Db, organization: OrgId, scope: &Scope, list: &List) -> Result<(Vec<PersonRow>, i64)> {
     let count = sql("select count(*) from person p");
     let (total,): (i64,) =
         super::filter::conditions(scoped(count, organization, scope), &list.filter).one(db).await?;
@@ -372,12 +370,7 @@ pub async fn list(
 }
 
 /// Up to `limit` people, by name; of every organisation where none is given.
-pub async fn find(
-    db: &super::Db,
-    organization: Option<OrgId>,
-    scope: &Scope,
-    limit: i64,
-) -> Result<Vec<PersonRow>> {
+pub async fn find(db: &Db, organization: Option<OrgId>, scope: &Scope, limit: i64) -> Result<Vec<PersonRow>> {
     let stmt = sql("select p.* from person p where p.kind = 'member' and p.removed_at is null");
     let stmt = match organization {
         Some(organization) => stmt.push(" and p.organization_id = ").push_bind(organization),
@@ -555,6 +548,21 @@ pub struct Face {
 /// The aliases of these logins.
 pub async fn faces(on: impl Executor, logins: impl IntoIterator<Item = PersonId>) -> Result<Vec<Face>> {
     sql_for(FACES).bind(Value::ids(logins)).all(on).await
+}
+
+static FACES_OF: Bulk = Bulk::new(
+    "select v.column1 as asked, p.id, p.organization_id, p.login_id, p.name from",
+    &[Int, Int],
+    "join person p on p.login_id = v.column2 and p.id <> p.login_id and p.removed_at is null order by p.id",
+);
+const FACE: Question<PersonId, Face> =
+    Question { bulk: &FACES_OF, fill: |v, login| v.bind(*login), gather: |gathers| &gathers.faces };
+/// What is asked through a gather.
+pub(super) static GATHERED: &[&Bulk] = &[&FACES_OF];
+
+/// As [`faces`], for one login at a time that many have.
+pub async fn faces_of(db: &Db, login: PersonId) -> Result<Vec<Face>> {
+    FACE.ask(db, login).await
 }
 
 /// A membership of a group.

@@ -3,7 +3,7 @@
 use super::{
     Dialects, attachments, call_records, calls, conversations, custom_fields, groups, guest_links,
     idempotency, ids, keys, messages, meta, notices, organizations, people, procedures, relay, sessions,
-    streams, tokens, workbox_views,
+    tokens, workbox_views,
 };
 
 /// A named text.
@@ -35,7 +35,6 @@ const FILES: &[&[Statement]] = &[
     procedures::STATEMENTS,
     relay::STATEMENTS,
     sessions::STATEMENTS,
-    streams::STATEMENTS,
     tokens::STATEMENTS,
     workbox_views::STATEMENTS,
 ];

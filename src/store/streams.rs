@@ -1,12 +1,26 @@
 //! Streams by their channel's name. The journal writes them.
 
-use super::{Db, Result, sql, statements};
+use super::{
+    Bulk,
+    Column::{Int, Text},
+    Db, Result,
+    gather::Question,
+};
 use crate::domain::ids::{Offset, OrgId, StreamId};
 
-statements! {
-    /// The stream of a channel in an organisation.
-    BY_NAME = "select id, name, epoch, head, first_offset from stream where name = $1 and organization_id = $2";
-}
+/// The stream of a channel in an organisation.
+static BY_NAME: Bulk = Bulk::new(
+    "select v.column1 as asked, s.id, s.name, s.epoch, s.head, s.first_offset from",
+    &[Int, Int, Text],
+    "join stream s on s.name = v.column3 and s.organization_id = v.column2",
+);
+const STREAMS: Question<(OrgId, String), StreamRow> = Question {
+    bulk: &BY_NAME,
+    fill: |v, (organization, name)| v.bind(*organization).bind(name),
+    gather: |gathers| &gathers.streams,
+};
+/// What is asked through a gather.
+pub(super) static GATHERED: &[&Bulk] = &[&BY_NAME];
 
 /// Where a stream stands.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -25,5 +39,5 @@ pub struct StreamRow {
 
 /// The stream behind a channel; `None` when the organisation has no such.
 pub async fn by_name(db: &Db, organization: OrgId, channel: &str) -> Result<Option<StreamRow>> {
-    sql(BY_NAME).bind(channel).bind(organization).optional(db).await
+    Ok(STREAMS.ask(db, (organization, channel.to_owned())).await?.pop())
 }

@@ -3,7 +3,14 @@
 
 use uuid::Uuid;
 
-use super::{Executor, Result, Stmt, sql, statements::statements};
+use super::{
+    Bulk,
+    Column::{self, Int},
+    Db, Executor, Result, Stmt,
+    gather::Question,
+    sql,
+    statements::statements,
+};
 use crate::{
     base::clock::Timestamp,
     domain::{
@@ -13,12 +20,6 @@ use crate::{
 };
 
 statements! {
-    PERSON_STATE =
-        "select p.organization_id, o.active as organization_active, p.login_id, p.kind, p.uuid, p.name, p.role, \
-         p.token_version, p.active, p.removed_at, f.origin as family_origin, f.expires_at as family_expires_at, \
-         f.revoked_at as family_revoked_at \
-         from person p join organization o on o.id = p.organization_id left join token_family f on f.id = $2 \
-         where p.id = $1";
     FAMILY = "select * from token_family where id = $1";
     FAMILY_OF_ORIGIN =
         "select * from token_family where origin = $1 and origin_id = $2 and revoked_at is null";
@@ -75,6 +76,22 @@ statements! {
         "insert into audit_log (id, organization_id, time, actor_id, acting_for_id, action, subject, detail) \
          values ($1, $2, $3, $4, $5, $6, $7, $8)";
 }
+
+static PERSON_STATE: Bulk = Bulk::new(
+    "select v.column1 as asked, p.organization_id, o.active as organization_active, p.login_id, p.kind, p.uuid, \
+     p.name, p.role, p.token_version, p.active, p.removed_at, f.origin as family_origin, \
+     f.expires_at as family_expires_at, f.revoked_at as family_revoked_at from",
+    &[Int, Int, Column::Uuid],
+    "join person p on p.id = v.column2 join organization o on o.id = p.organization_id \
+     left join token_family f on f.id = v.column3",
+);
+const PEOPLE: Question<(PersonId, Option<Uuid>), PersonState> = Question {
+    bulk: &PERSON_STATE,
+    fill: |v, (person, family)| v.bind(*person).bind(*family),
+    gather: |gathers| &gathers.people,
+};
+/// What is asked through a gather.
+pub(super) static GATHERED: &[&Bulk] = &[&PERSON_STATE];
 
 /// A person as tokens see them, with the family that was asked for.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -133,12 +150,8 @@ pub struct FamilyRow {
 }
 
 /// The person's state and, in the same read, that of a family (all `None` where there is none).
-pub async fn person_state(
-    on: impl Executor,
-    person: PersonId,
-    family: Option<Uuid>,
-) -> Result<Option<PersonState>> {
-    sql(PERSON_STATE).bind(person).bind(family).optional(on).await
+pub async fn person_state(db: &Db, person: PersonId, family: Option<Uuid>) -> Result<Option<PersonState>> {
+    Ok(PEOPLE.ask(db, (person, family)).await?.pop())
 }
 
 /// One family.

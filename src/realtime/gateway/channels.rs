@@ -97,7 +97,7 @@ async fn is_same_login(db: &Db, caller: &Caller, id: PersonId) -> Result<bool> {
     let Some(login) = caller.login.filter(|_| caller.kind == TokenKind::User && !caller.is_outsider()) else {
         return Ok(false);
     };
-    Ok(people::faces(db, [login]).await?.iter().any(|face| face.id == id))
+    Ok(people::faces_of(db, login).await?.iter().any(|face| face.id == id))
 }
 
 async fn in_workbox(
@@ -132,7 +132,7 @@ pub async fn inboxes(db: &Db, caller: &Caller) -> Result<Vec<PersonId>> {
     let mut inboxes = vec![person];
     if let Some(login) = caller.login.filter(|_| !caller.is_outsider()) {
         inboxes.extend(
-            people::faces(db, [login]).await?.into_iter().map(|face| face.id).filter(|id| *id != person),
+            people::faces_of(db, login).await?.into_iter().map(|face| face.id).filter(|id| *id != person),
         );
     }
     Ok(inboxes)

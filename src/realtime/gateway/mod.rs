@@ -7,6 +7,7 @@ mod rpc;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::try_join;
 use serde::Serialize;
 
 pub use channels::Channel;
@@ -120,7 +121,7 @@ impl Gateway {
         let (rings, active_call) = match caller.login {
             Some(login) => {
                 let calls = &self.services.calls;
-                (calls.incoming(login).await?, calls.active(login).await?)
+                try_join(calls.incoming(login), calls.active(login)).await?
             }
             None => (Vec::new(), None),
         };
@@ -145,12 +146,8 @@ impl Gateway {
         self.services.sign_in.application(key).await.map_err(refuse_token)?;
         let caller =
             self.services.tokens.verify_connection(hello.token.expose()).await.map_err(refuse_token)?;
-        let data = self.welcome(&caller).await?;
-        let channels = channels::inboxes(&self.db, &caller)
-            .await?
-            .into_iter()
-            .map(crate::domain::event::user_channel)
-            .collect();
+        let (data, inboxes) = try_join(self.welcome(&caller), channels::inboxes(&self.db, &caller)).await?;
+        let channels = inboxes.into_iter().map(crate::domain::event::user_channel).collect();
         let expires_at = expiry(&caller);
         if let Some(login) = caller.login {
             self.services.calls.connected(login, hello.connection.client);

@@ -1,7 +1,7 @@
 //! Statements over many rows are understood by both engines, in each of their sizes.
 
 use sqlx::{AssertSqlSafe, Executor as _, SqlSafeStr as _};
-use switchboard::journal;
+use switchboard::{journal, store};
 
 use crate::harness::db::{Raw, on_both};
 
@@ -9,7 +9,7 @@ on_both! {
     async fn every_bulk_statement_is_understood(db: TestDb) {
         let mut raw = db.raw().await;
         let mut texts = 0;
-        for text in journal::bulk_statements().flat_map(|bulk| bulk.texts(db.dialect())) {
+        for text in journal::bulk_statements().chain(store::bulk_statements()).flat_map(|bulk| bulk.texts(db.dialect())) {
             let text = AssertSqlSafe(text).into_sql_str();
             match &mut raw {
                 Raw::Sqlite(connection) => connection.prepare(text).await.map(drop),
@@ -18,6 +18,6 @@ on_both! {
             .unwrap();
             texts += 1;
         }
-        assert!(texts >= 7, "{texts}");
+        assert!(texts >= 13, "{texts}");
     }
 }
