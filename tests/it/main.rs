@@ -21,5 +21,6 @@ mod http;
 mod identity;
 mod realtime;
 mod store;
+mod story;
 mod threads;
 mod walls;
