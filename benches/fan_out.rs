@@ -66,6 +66,7 @@ impl Backend for Open {
             Ok(ConnectGrant { identity, data: Bytes::new(), channels: vec![], expires_at: None })
         })
     }
+    fn connected(&self, _: ConnectionId, _: Arc<Identity>) {}
     fn refresh(&self, _: ConnectionId, _: Arc<Identity>, _: Secret) -> Future<RefreshGrant> {
         Box::pin(async { Err(error::NOT_AVAILABLE.into()) })
     }

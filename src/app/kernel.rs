@@ -129,7 +129,7 @@ async fn wire(base: &Foundation, system: &ActorSystem) -> Result<(Hub, Wired), S
         (JournalMetrics::register(registry), LiveMetrics::register(registry))
     });
     let hub =
-        Hub::new((&config.realtime).into(), tasks.clone(), clock.clone(), random.clone(), socket_metrics);
+        Hub::new((&**config).into(), tasks.clone(), clock.clone(), random.clone(), socket_metrics);
     let wake = Wake::default();
     let journal = Journal::start(
         db.clone(),

@@ -94,9 +94,11 @@ fn connected(
     if let Some(person) = identity.caller.as_ref().and_then(|caller| caller.person) {
         shard.hub.arrived(person);
     }
+    let identity = Arc::new(identity);
+    shard.hub.backend().connected(connection.id, Arc::clone(&identity));
     {
         let mut session = connection.session.borrow_mut();
-        session.identity = Some(Arc::new(identity));
+        session.identity = Some(identity);
         session.expires_at = expires_at;
         let outstanding = channels.len();
         session.rare().connecting = Some(Connecting { id, data, outstanding, results: BTreeMap::new() });

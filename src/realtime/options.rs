@@ -126,6 +126,17 @@ impl From<&config::Realtime> for Options {
 
 impl From<&config::Config> for Options {
     fn from(config: &config::Config) -> Self {
-        (&config.realtime).into()
+        Self { lease_ping_interval: config.calls.ping_seconds, ..(&config.realtime).into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_in_a_call_are_pinged_as_the_calls_are_configured() {
+        let config = config::Config::with("[calls]\nping_seconds = 2").unwrap();
+        assert_eq!(Options::from(&config).lease_ping_interval, Duration::from_secs(2));
     }
 }

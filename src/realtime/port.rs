@@ -214,6 +214,10 @@ pub trait Backend: Send + Sync + 'static {
     /// Checks a token and says who it is. An expired one is error 109, a bad one disconnect 3500.
     fn connect(&self, hello: Hello) -> Future<ConnectGrant>;
 
+    /// A connection that was granted is there now; [`Backend::disconnected`] follows. One that ended before its grant
+    /// came is never told of.
+    fn connected(&self, connection: ConnectionId, identity: Arc<Identity>);
+
     /// Checks the next token of a connection.
     fn refresh(
         &self,
@@ -249,6 +253,6 @@ pub trait Backend: Send + Sync + 'static {
     /// Connections that hold a lease (see [`super::Hub::hold_lease`]) and sent something within the last second.
     fn alive(&self, connections: Vec<ConnectionId>);
 
-    /// A connection that had been granted has ended.
+    /// A connection that [`Backend::connected`] told of has ended.
     fn disconnected(&self, connection: ConnectionId, identity: Arc<Identity>);
 }

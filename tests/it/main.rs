@@ -20,6 +20,8 @@ mod harness;
 mod http;
 mod identity;
 mod realtime;
+mod rpc;
 mod store;
+mod story;
 mod threads;
 mod walls;

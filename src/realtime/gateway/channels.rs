@@ -71,7 +71,9 @@ async fn may_read(db: &Db, caller: &Caller, channel: Channel) -> Result<bool> {
     let holds = |needed| caller.permissions.contains(needed);
     let services = matches!(caller.kind, TokenKind::Enterprise | TokenKind::Partner | TokenKind::User);
     Ok(match (channel, caller.person) {
-        (Channel::User(id), Some(person)) => id == person || is_same_login(db, caller, id).await?,
+        (Channel::User(id), Some(person)) => {
+            caller.kind == TokenKind::User && (id == person || is_same_login(db, caller, id).await?)
+        }
         (Channel::Org(id), _) => {
             services
                 && id == caller.organization
@@ -92,9 +94,9 @@ async fn may_read(db: &Db, caller: &Caller, channel: Channel) -> Result<bool> {
     })
 }
 
-/// Aliases of one login share their inboxes; a token that is bound to one place has only its own.
+/// Aliases of one login share their inboxes; guests have only their own.
 async fn is_same_login(db: &Db, caller: &Caller, id: PersonId) -> Result<bool> {
-    let Some(login) = caller.login.filter(|_| caller.kind == TokenKind::User && !caller.is_outsider()) else {
+    let Some(login) = caller.login.filter(|_| !caller.is_outsider()) else {
         return Ok(false);
     };
     Ok(people::faces_of(db, login).await?.iter().any(|face| face.id == id))
@@ -107,8 +109,9 @@ async fn in_workbox(
     id: ConversationId,
     internal: bool,
 ) -> Result<bool> {
-    // A workbox token, and a guest, are for one thread.
-    if caller.workbox.is_some_and(|only| only != id)
+    // A workbox token, and a guest, are for one thread; a session token is for none.
+    if !matches!(caller.kind, TokenKind::User | TokenKind::Workbox)
+        || caller.workbox.is_some_and(|only| only != id)
         || !caller.permissions.contains(Permissions::USE_WORKBOXES)
     {
         return Ok(false);
@@ -118,7 +121,11 @@ async fn in_workbox(
 }
 
 async fn in_session(db: &Db, caller: &Caller, person: PersonId, id: SessionId) -> Result<bool> {
-    if caller.session.is_some_and(|only| only != id) || !caller.permissions.contains(Permissions::CALL) {
+    // A session token is for one session; a workbox token is for none.
+    if !matches!(caller.kind, TokenKind::User | TokenKind::Session)
+        || caller.session.is_some_and(|only| only != id)
+        || !caller.permissions.contains(Permissions::CALL)
+    {
         return Ok(false);
     }
     Ok(sessions::membership(db, id, person).await?.is_some())

@@ -149,9 +149,6 @@ impl Gateway {
         let (data, inboxes) = try_join(self.welcome(&caller), channels::inboxes(&self.db, &caller)).await?;
         let channels = inboxes.into_iter().map(crate::domain::event::user_channel).collect();
         let expires_at = expiry(&caller);
-        if let Some(login) = caller.login {
-            self.services.calls.connected(login, hello.connection.client);
-        }
         Ok(ConnectGrant { identity: Identity::of(caller), data, channels, expires_at })
     }
 
@@ -216,6 +213,12 @@ impl Backend for Gateway {
         Box::pin(async move { this.greet(hello).await })
     }
 
+    fn connected(&self, connection: ConnectionId, identity: Arc<Identity>) {
+        if let Some(login) = login_of(&identity) {
+            self.services.calls.connected(login, connection.client);
+        }
+    }
+
     fn refresh(&self, _: ConnectionId, identity: Arc<Identity>, token: Secret) -> Future<RefreshGrant> {
         let this = self.clone();
         Box::pin(async move { this.renew(&identity, token.expose()).await })
@@ -258,10 +261,15 @@ impl Backend for Gateway {
     }
 
     fn disconnected(&self, connection: ConnectionId, identity: Arc<Identity>) {
-        if let Some(login) = identity.caller.as_ref().and_then(|caller| caller.login) {
+        if let Some(login) = login_of(&identity) {
             self.services.calls.disconnected(login, connection.client);
         }
     }
+}
+
+/// The human being behind a connection.
+fn login_of(identity: &Identity) -> Option<PersonId> {
+    identity.caller.as_ref()?.login
 }
 
 /// A dead token is told so that the SDK fetches the next; a bad one ends the connection for good.

@@ -242,6 +242,7 @@ impl Workboxes {
             return self.get(caller, id).await;
         }
         let thread = self.get(caller, id).await?;
+        members_only(caller)?;
         let guest = self.guest(id, uuid).await?;
         if guest.email.is_none() && guest.phone.is_none() {
             return Err(Error::constraint("the guest has neither e-mail address nor phone number"));
@@ -273,6 +274,7 @@ impl Workboxes {
     /// Takes a guest's link back: it is dead, and the guest out, at once.
     pub async fn revoke(&self, caller: &Caller, id: ConversationId, uuid: Uuid) -> Result<WorkboxView> {
         self.get(caller, id).await?;
+        members_only(caller)?;
         let guest = self.guest(id, uuid).await?;
         let person = guest.person_id;
         let view = self
@@ -407,6 +409,11 @@ fn parse(link: &str) -> Option<(Uuid, &str)> {
     let uuid = path.rsplit('/').next()?.parse().ok()?;
     let secret = query.split('&').find_map(|pair| pair.strip_prefix("sig="))?;
     Some((uuid, secret))
+}
+
+/// Guests are refused before anything about other guests is looked at.
+fn members_only(caller: &Caller) -> Result<()> {
+    if caller.is_outsider() { Err(super::not_for_guests()) } else { Ok(()) }
 }
 
 fn checked(invitation: Invitation) -> Result<Checked> {

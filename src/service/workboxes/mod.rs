@@ -357,7 +357,7 @@ impl Workboxes {
             .decide(id, move |state, env| {
                 in_organization(state, organization)?;
                 if state.member(me)?.guest && !guests {
-                    return Err(Error::forbidden("guests may not do this"));
+                    return Err(not_for_guests());
                 }
                 let mut change = Change::new(env, Some(actor));
                 decide(state, &mut change)?;
@@ -369,6 +369,10 @@ impl Workboxes {
             .await?;
         self.get(caller, id).await
     }
+}
+
+fn not_for_guests() -> Error {
+    Error::forbidden("guests may not do this")
 }
 
 /// What a change makes: events and rows at one moment.

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use serde_json::{Value, json};
 use switchboard::{
-    app::{App, Ports},
+    app::{App, Kernel, Ports},
     base::{clock::Clock, random::Random, secret::Secret},
     config::Config,
     service::provisioning::Provisioned,
@@ -23,6 +23,7 @@ pub const PASSWORD: &str = "correct horse";
 /// A server with two organisations: Acme (administrator Ada) and Other (administrator Otto).
 pub struct Server {
     app: Option<App>,
+    config: Config,
     pub address: SocketAddr,
     pub clock: Clock,
     pub acme: Provisioned,
@@ -55,6 +56,15 @@ impl Server {
 
     /// With more settings, as TOML.
     pub async fn start_with(db: TestDb, settings: &str) -> Self {
+        Self::open(db, settings, Clock::manual(START)).await
+    }
+
+    /// On the machine's clock: for timers that run by themselves.
+    pub async fn start_live(db: TestDb, settings: &str) -> Self {
+        Self::open(db, settings, Clock::system()).await
+    }
+
+    async fn open(db: TestDb, settings: &str, clock: Clock) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let quick = "[auth]\nargon2_memory_kib = 64\nargon2_passes = 1\n";
         let auth = if settings.contains("[auth]") { "" } else { quick };
@@ -64,13 +74,7 @@ impl Server {
         config.files.url = format!("file://{}", folder.path().join("files").display());
         config.http.listen = "127.0.0.1:0".parse().unwrap();
         config.http.workers = 1;
-        let clock = Clock::manual(START);
-        let ports = Ports { clock: clock.clone(), random: Random::from_os() };
-        // The server wants a thread that is no runtime's.
-        let app = tokio::task::spawn_blocking(|| {
-            std::thread::spawn(|| App::start(config, ports).unwrap()).join().unwrap()
-        });
-        let app = app.await.unwrap();
+        let app = launch(&config, &clock).await;
         let password = Secret::new(PASSWORD);
         let services = app.kernel().services.clone();
         let (acme, other) = app
@@ -90,7 +94,21 @@ impl Server {
             })
             .await
             .unwrap();
-        Self { address: app.address(), app: Some(app), clock, acme, other, db, folder }
+        Self { address: app.address(), app: Some(app), config, clock, acme, other, db, folder }
+    }
+
+    /// Stops the server and starts it again over the same data, at another address.
+    pub async fn restart(&mut self) {
+        let app = self.app.take().unwrap();
+        apart(|| app.stop()).await;
+        let app = launch(&self.config, &self.clock).await;
+        self.address = app.address();
+        self.app = Some(app);
+    }
+
+    /// The parts below HTTP.
+    pub fn kernel(&self) -> &Kernel {
+        self.app.as_ref().unwrap().kernel()
     }
 
     /// Time goes by.
@@ -143,6 +161,16 @@ impl Server {
         let made = self.post("/api/v1r1/enterprise/users", body).with(&admin).ok().await;
         made["id"].as_i64().unwrap()
     }
+}
+
+async fn launch(config: &Config, clock: &Clock) -> App {
+    let (config, ports) = (config.clone(), Ports { clock: clock.clone(), random: Random::from_os() });
+    apart(|| App::start(config, ports).unwrap()).await
+}
+
+/// Servers are started and stopped on threads that are no runtime's.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(|| std::thread::spawn(work).join().unwrap()).await.unwrap()
 }
 
 impl Drop for Server {

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod db;
+pub mod device;
 pub mod nats;
 pub mod schema;
 pub mod smtp;

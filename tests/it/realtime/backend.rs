@@ -160,13 +160,16 @@ impl Backend for Backing {
             _ => {
                 let (identity, expires_at) =
                     read_token(&me.clock, &hello.token).ok_or(close::INVALID_TOKEN)?;
-                me.known.lock().unwrap().push(hello.connection);
                 let key = hello.api_key.as_ref().map(|key| key.expose().to_owned());
                 let data = json!({"user": identity.user, "api_key": key, "transport": hello.transport});
                 let channels = vec![format!("user:{}", identity.user)];
                 Ok(ConnectGrant { identity, data: data.to_string().into(), channels, expires_at })
             }
         }))
+    }
+
+    fn connected(&self, connection: ConnectionId, _: Arc<Identity>) {
+        self.0.known.lock().unwrap().push(connection);
     }
 
     fn refresh(&self, _: ConnectionId, _: Arc<Identity>, token: Secret) -> Future<RefreshGrant> {

@@ -1,6 +1,6 @@
 //! Bytes that no client of good will sends.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::atomic::Ordering, time::Duration};
 
 use serde_json::json;
 use tokio::{
@@ -178,4 +178,19 @@ async fn connections_that_vanish_leave_nothing_behind() {
     assert_eq!(server.hub.presence("session:1").await, []);
     assert_eq!(server.journal.gone.lock().unwrap().len(), 20);
     assert_eq!(server.hub.metrics().subscriptions.get(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_told_to_be_there_is_told_to_be_gone() {
+    let server = Server::start().await;
+    server.journal.delay.store(20, Ordering::Relaxed);
+    for person in 0..40 {
+        let mut hasty = Client::open(server.address).await;
+        hasty.send_text(&format!(r#"{{"id":1,"connect":{{"token":"{person}"}}}}"#)).await;
+        tokio::time::sleep(Duration::from_millis(person % 10)).await;
+    }
+    server.until("no connection", || server.hub.connection_count() == 0).await;
+    let (known, gone) =
+        (server.journal.known.lock().unwrap().len(), server.journal.gone.lock().unwrap().len());
+    assert_eq!(known, gone);
 }

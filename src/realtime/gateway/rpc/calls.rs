@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
-use super::{Ask, Row, parse, to_value};
+use super::{Ask, PERSON, Row, TALK, THREAD, parse, to_value};
 use crate::{
     domain::{
+        codes::Code,
         error::{Error, Result},
         event::{encode_body, session_channel},
         ids::{CallId, ConversationId, PersonId, RingId, SessionId},
@@ -20,33 +21,28 @@ use crate::{
 };
 
 pub(super) const ACTIONS: &[Row] = &[
-    ("session.create", Permissions::CALL, |ask| Box::pin(create_session(ask))),
-    ("session.get", Permissions::CALL, |ask| Box::pin(get_session(ask))),
-    ("session.list", Permissions::CALL, |ask| Box::pin(list_sessions(ask))),
-    ("ring.start", Permissions::CALL, |ask| Box::pin(start_ring(ask))),
-    ("ring.accept", Permissions::CALL, |ask| Box::pin(accept_ring(ask))),
-    ("ring.decline", Permissions::CALL, |ask| Box::pin(decline_ring(ask))),
-    ("ring.cancel", Permissions::CALL, |ask| Box::pin(cancel_ring(ask))),
-    ("call.join", Permissions::CALL, |ask| Box::pin(join_call(ask))),
-    ("call.leave", Permissions::CALL, |ask| Box::pin(leave_call(ask))),
-    ("call.end", Permissions::CALL, |ask| Box::pin(end_call(ask))),
-    ("call.remove_participant", Permissions::CALL, |ask| Box::pin(remove_participant(ask))),
-    ("call.transfer_owner", Permissions::CALL, |ask| Box::pin(transfer_owner(ask))),
-    ("call.update", Permissions::CALL, |ask| Box::pin(update_call(ask))),
-    ("call.signal", Permissions::CALL, |ask| Box::pin(signal(ask))),
-    ("call.recording.start", Permissions::CALL, |ask| Box::pin(record(ask, true))),
-    ("call.recording.stop", Permissions::CALL, |ask| Box::pin(record(ask, false))),
+    ("session.create", THREAD, Permissions::CALL, |ask| Box::pin(create_session(ask))),
+    ("session.get", TALK, Permissions::CALL, |ask| Box::pin(get_session(ask))),
+    ("session.list", PERSON, Permissions::CALL, |ask| Box::pin(list_sessions(ask))),
+    ("ring.start", TALK, Permissions::CALL, |ask| Box::pin(start_ring(ask))),
+    ("ring.accept", TALK, Permissions::CALL, |ask| Box::pin(accept_ring(ask))),
+    ("ring.decline", TALK, Permissions::CALL, |ask| Box::pin(decline_ring(ask))),
+    ("ring.cancel", TALK, Permissions::CALL, |ask| Box::pin(cancel_ring(ask))),
+    ("call.join", TALK, Permissions::CALL, |ask| Box::pin(join_call(ask))),
+    ("call.leave", TALK, Permissions::CALL, |ask| Box::pin(leave_call(ask))),
+    ("call.end", TALK, Permissions::CALL, |ask| Box::pin(end_call(ask))),
+    ("call.remove_participant", TALK, Permissions::CALL, |ask| Box::pin(remove_participant(ask))),
+    ("call.transfer_owner", TALK, Permissions::CALL, |ask| Box::pin(transfer_owner(ask))),
+    ("call.update", PERSON, Permissions::CALL, |ask| Box::pin(update_call(ask))),
+    ("call.signal", TALK, Permissions::CALL, |ask| Box::pin(signal(ask))),
+    ("call.recording.start", TALK, Permissions::CALL, |ask| Box::pin(record(ask, true))),
+    ("call.recording.stop", TALK, Permissions::CALL, |ask| Box::pin(record(ask, false))),
 ];
 
 /// Sessions that `session.list` gives at most.
 const LIST_LIMIT: i64 = 100;
 /// Bytes of a signal: session descriptions are a few kilobytes.
 const SIGNAL_LIMIT: usize = 64 * 1024;
-
-#[derive(Deserialize)]
-struct InSession {
-    session_id: SessionId,
-}
 
 #[derive(Deserialize)]
 struct InCall {
@@ -66,9 +62,16 @@ struct OfRing {
 
 /// The session that is meant: named, or the one of a session token.
 fn session(ask: &Ask<'_>) -> Result<SessionId> {
-    match ask.caller.session {
-        Some(own) => Ok(own),
-        None => Ok(parse::<InSession>(ask.data)?.session_id),
+    #[derive(Deserialize)]
+    struct Named {
+        session_id: Option<SessionId>,
+    }
+    match (ask.caller.session, parse::<Named>(ask.data)?.session_id) {
+        (Some(own), Some(named)) if own != named => {
+            Err(Error::new(Code::SessionInvalid, "the token belongs to another session"))
+        }
+        (Some(session), _) | (None, Some(session)) => Ok(session),
+        (None, None) => Err(Error::invalid("`session_id` is missing")),
     }
 }
 
@@ -98,6 +101,11 @@ async fn create_session(ask: Ask<'_>) -> Result<Value> {
     let New { mut users, contact_tokens, workbox_id, force_new } = parse(ask.data)?;
     let sessions = &ask.gateway.services.sessions;
     users.extend(sessions.contacts(ask.caller, &contact_tokens).await?);
+    // A workbox token, and a guest, open the session of their own thread.
+    let workbox_id = workbox_id.or(ask.caller.workbox);
+    if ask.caller.workbox.is_some_and(|only| workbox_id != Some(only)) {
+        return Err(Error::not_found("workbox"));
+    }
     let id = match workbox_id {
         Some(thread) => sessions.open_in_thread(ask.caller, thread, &users, &ask.once).await?,
         None => sessions.create(ask.caller, &users, force_new, &ask.once).await?,

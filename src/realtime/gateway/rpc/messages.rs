@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Ask, Gateway, Row, parse, to_value, wrong};
+use super::{Ask, Gateway, Row, THREAD, allow, parse, to_value, wrong};
 use crate::{
     base::clock::Timestamp,
     domain::{
@@ -20,13 +20,13 @@ use crate::{
 };
 
 pub(super) const ACTIONS: &[Row] = &[
-    ("message.send", Permissions::USE_WORKBOXES, |ask| Box::pin(send(ask))),
-    ("message.edit", Permissions::USE_WORKBOXES, |ask| Box::pin(edit(ask))),
-    ("message.delete", Permissions::USE_WORKBOXES, |ask| Box::pin(delete(ask))),
-    ("message.history", Permissions::USE_WORKBOXES, |ask| Box::pin(history(ask))),
-    ("message.get", Permissions::USE_WORKBOXES, |ask| Box::pin(get(ask))),
-    ("receipt.received", Permissions::USE_WORKBOXES, |ask| Box::pin(mark(ask, false))),
-    ("receipt.read", Permissions::USE_WORKBOXES, |ask| Box::pin(mark(ask, true))),
+    ("message.send", THREAD, Permissions::USE_WORKBOXES, |ask| Box::pin(send(ask))),
+    ("message.edit", THREAD, Permissions::USE_WORKBOXES, |ask| Box::pin(edit(ask))),
+    ("message.delete", THREAD, Permissions::USE_WORKBOXES, |ask| Box::pin(delete(ask))),
+    ("message.history", THREAD, Permissions::USE_WORKBOXES, |ask| Box::pin(history(ask))),
+    ("message.get", THREAD, Permissions::USE_WORKBOXES, |ask| Box::pin(get(ask))),
+    ("receipt.received", THREAD, Permissions::USE_WORKBOXES, |ask| Box::pin(mark(ask, false))),
+    ("receipt.read", THREAD, Permissions::USE_WORKBOXES, |ask| Box::pin(mark(ask, true))),
 ];
 
 impl Gateway {
@@ -42,7 +42,7 @@ impl Gateway {
         struct Published {
             data: Option<Value>,
         }
-        caller.require(Permissions::USE_WORKBOXES)?;
+        allow(caller, THREAD, Permissions::USE_WORKBOXES)?;
         let Published { data: inner } = parse(data)?;
         let draft = match inner {
             Some(inner) => serde_json::from_value::<NewMessage>(inner).map_err(wrong)?,

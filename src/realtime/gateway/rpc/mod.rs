@@ -15,7 +15,7 @@ use super::Gateway;
 use crate::{
     base::objects::Objects,
     domain::{
-        caller::Caller,
+        caller::{Caller, TokenKind},
         codes::Code,
         error::{Error, Result},
         ids::PersonId,
@@ -41,21 +41,43 @@ struct Ask<'a> {
 
 type Action = for<'a> fn(Ask<'a>) -> BoxFuture<'a, Result<Value>>;
 
-/// Method, the permission it needs, what runs.
-type Row = (&'static str, Permissions, Action);
+/// Method, the tokens it takes, the permission it needs, what runs.
+type Row = (&'static str, &'static [TokenKind], Permissions, Action);
+
+/// What somebody does as a person. Tokens of one place wander into other programs and stay in that place, as over REST.
+const PERSON: &[TokenKind] = &[TokenKind::User];
+/// What is done in a help thread: its own token is enough.
+const THREAD: &[TokenKind] = &[TokenKind::User, TokenKind::Workbox];
+/// What is done in a session: its own token is enough.
+const TALK: &[TokenKind] = &[TokenKind::User, TokenKind::Session];
+/// What is done in either.
+const PLACE: &[TokenKind] = &[TokenKind::User, TokenKind::Workbox, TokenKind::Session];
+/// What services do, too.
+const SERVICE: &[TokenKind] = &[TokenKind::User, TokenKind::Enterprise, TokenKind::Partner];
+/// Whatever lets one in.
+const ANY: &[TokenKind] =
+    &[TokenKind::User, TokenKind::Workbox, TokenKind::Session, TokenKind::Enterprise, TokenKind::Partner];
 
 const ACTIONS: &[&[Row]] = &[messages::ACTIONS, workboxes::ACTIONS, calls::ACTIONS, OTHERS];
 
 const OTHERS: &[Row] = &[
-    ("presence.get", Permissions::VIEW_CONTACTS, |ask| Box::pin(presence(ask))),
-    ("devices.register", Permissions::EDIT_ACCOUNT, |ask| Box::pin(register_device(ask))),
-    ("devices.remove", Permissions::EDIT_ACCOUNT, |ask| Box::pin(remove_device(ask))),
-    ("server.time", Permissions::NONE, |ask| Box::pin(async move { Ok(time(&ask)) })),
+    ("presence.get", SERVICE, Permissions::VIEW_CONTACTS, |ask| Box::pin(presence(ask))),
+    ("devices.register", PERSON, Permissions::EDIT_ACCOUNT, |ask| Box::pin(register_device(ask))),
+    ("devices.remove", PERSON, Permissions::EDIT_ACCOUNT, |ask| Box::pin(remove_device(ask))),
+    ("server.time", ANY, Permissions::NONE, |ask| Box::pin(async move { Ok(time(&ask)) })),
 ];
 
 /// Names of all actions that are served, for the AsyncAPI document.
 pub fn methods() -> impl Iterator<Item = &'static str> {
     ACTIONS.iter().copied().flatten().map(|(name, ..)| *name)
+}
+
+/// Fails unless the caller came with one of these tokens and has the permission.
+fn allow(caller: &Caller, tokens: &[TokenKind], needed: Permissions) -> Result<()> {
+    if !tokens.contains(&caller.kind) {
+        return Err(Error::forbidden("this is not for a token of this kind"));
+    }
+    caller.require(needed)
 }
 
 impl Gateway {
@@ -67,9 +89,9 @@ impl Gateway {
         data: &[u8],
     ) -> std::result::Result<Bytes, Refusal> {
         let found = ACTIONS.iter().copied().flatten().find(|(name, ..)| *name == method);
-        let Some((name, needed, action)) = found else { return Err(error::NOT_AVAILABLE.into()) };
+        let Some((name, tokens, needed, action)) = found else { return Err(error::NOT_AVAILABLE.into()) };
         let caller = identity.caller()?;
-        caller.require(*needed)?;
+        allow(caller, tokens, *needed)?;
         let once = self.once(caller, name, data).await?;
         let value = action(Ask { gateway: self, caller, connection, once, data }).await?;
         Ok(serde_json::to_vec(&value).map_err(Error::unavailable)?.into())

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Ask, Row, messages::place, parse, to_value};
+use super::{Ask, PERSON, PLACE, Row, THREAD, messages::place, parse, to_value};
 use crate::{
     domain::{
         codes::Code,
@@ -16,18 +16,18 @@ use crate::{
 };
 
 pub(super) const ACTIONS: &[Row] = &[
-    ("workbox.list", Permissions::USE_WORKBOXES, |ask| Box::pin(list(ask))),
-    ("workbox.get", Permissions::USE_WORKBOXES, |ask| Box::pin(get(ask))),
-    ("workbox.create", Permissions::USE_WORKBOXES, |ask| Box::pin(create(ask))),
-    ("workbox.update", Permissions::USE_WORKBOXES, |ask| Box::pin(update(ask))),
-    ("workbox.close", Permissions::USE_WORKBOXES, |ask| Box::pin(close(ask))),
-    ("workbox.reopen", Permissions::USE_WORKBOXES, |ask| Box::pin(reopen(ask))),
-    ("workbox.assign", Permissions::USE_WORKBOXES, |ask| Box::pin(assign(ask))),
-    ("workbox.participants.set", Permissions::USE_WORKBOXES, |ask| Box::pin(set_participants(ask))),
-    ("workbox.guest.invite", Permissions::USE_WORKBOXES, |ask| Box::pin(invite(ask))),
-    ("workbox.guest.resend", Permissions::USE_WORKBOXES, |ask| Box::pin(resend(ask))),
-    ("workbox.guest.revoke", Permissions::USE_WORKBOXES, |ask| Box::pin(revoke(ask))),
-    ("typing.set", Permissions::USE_WORKBOXES, |ask| Box::pin(typing(ask))),
+    ("workbox.list", PERSON, Permissions::USE_WORKBOXES, |ask| Box::pin(list(ask))),
+    ("workbox.get", THREAD, Permissions::USE_WORKBOXES, |ask| Box::pin(get(ask))),
+    ("workbox.create", PERSON, Permissions::USE_WORKBOXES, |ask| Box::pin(create(ask))),
+    ("workbox.update", THREAD, Permissions::USE_WORKBOXES, |ask| Box::pin(update(ask))),
+    ("workbox.close", THREAD, Permissions::USE_WORKBOXES, |ask| Box::pin(close(ask))),
+    ("workbox.reopen", THREAD, Permissions::USE_WORKBOXES, |ask| Box::pin(reopen(ask))),
+    ("workbox.assign", THREAD, Permissions::USE_WORKBOXES, |ask| Box::pin(assign(ask))),
+    ("workbox.participants.set", THREAD, Permissions::USE_WORKBOXES, |ask| Box::pin(set_participants(ask))),
+    ("workbox.guest.invite", THREAD, Permissions::USE_WORKBOXES, |ask| Box::pin(invite(ask))),
+    ("workbox.guest.resend", THREAD, Permissions::USE_WORKBOXES, |ask| Box::pin(resend(ask))),
+    ("workbox.guest.revoke", THREAD, Permissions::USE_WORKBOXES, |ask| Box::pin(revoke(ask))),
+    ("typing.set", PLACE, Permissions::USE_WORKBOXES, |ask| Box::pin(typing(ask))),
 ];
 
 /// Page size of lists where the client leaves it to us, and the largest.
