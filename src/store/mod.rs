@@ -13,7 +13,7 @@
 //! lower-cased column; PostgreSQL refuses U+0000 in texts; a `$1` of a bare `select $1` needs a cast.
 
 pub mod attachments;
-mod bulk;
+pub mod bulk;
 pub mod call_records;
 pub mod calls;
 pub mod conversations;
@@ -22,7 +22,7 @@ mod db;
 mod dialect;
 mod error;
 pub mod filter;
-mod gather;
+pub mod gather;
 pub mod groups;
 pub mod guest_links;
 pub mod idempotency;
