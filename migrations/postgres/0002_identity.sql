@@ -93,6 +93,7 @@ create table favorite (
     created_at bigint not null,
     primary key (person_id, contact_id)
 );
+create index favorite_contact on favorite (contact_id);
 create table device (
     id bigint not null primary key,
     person_id bigint not null,

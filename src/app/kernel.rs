@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 
 use super::{
     Ports, StartError,
-    doors::{Crowd, Relayed, Told},
+    doors::Crowd,
     folder::DataFolder,
     foundation::Foundation,
     services,
@@ -25,7 +25,7 @@ use crate::{
         conversation::{ConversationLoader, Conversations},
     },
     realtime::{self, Hub},
-    service::Services,
+    service::{Services, unread::Unread},
     store::Db,
 };
 
@@ -51,6 +51,8 @@ pub(super) struct Wired {
     pub metrics: Metrics,
     /// Wakes the relay.
     pub wake: Wake,
+    /// Where numbers of unread messages may have changed.
+    pub unread: Unread,
 }
 
 impl Kernel {
@@ -130,13 +132,13 @@ async fn wire(base: &Foundation, system: &ActorSystem) -> Result<(Hub, Wired), S
     });
     let hub =
         Hub::new((&config.realtime).into(), tasks.clone(), clock.clone(), random.clone(), socket_metrics);
-    let wake = Wake::default();
+    let (wake, unread) = (Wake::default(), Unread::default());
     let journal = Journal::start(
         db.clone(),
         NodeEpoch::claim(db).await?,
         JournalOptions { queue: config.journal.queue, batch: config.journal.batch },
         random.clone(),
-        vec![Arc::new(Told(hub.clone())), Arc::new(Relayed(wake.clone()))],
+        vec![Arc::new(hub.clone()), Arc::new(wake.clone()), Arc::new(unread.clone())],
         journal_metrics,
         tasks,
     );
@@ -161,5 +163,5 @@ async fn wire(base: &Foundation, system: &ActorSystem) -> Result<(Hub, Wired), S
         RegistryOptions { mailbox, idle: calls.idle_seconds },
         ground,
     );
-    Ok((hub, Wired { journal, conversations, sessions, metrics, wake }))
+    Ok((hub, Wired { journal, conversations, sessions, metrics, wake, unread }))
 }

@@ -102,7 +102,7 @@ pub(super) async fn build(
         sessions: wired.sessions.clone(),
         keep_outcomes: keep,
     };
-    let messages = Messages::new(tools.clone());
+    let messages = Messages::new(tools.clone(), wired.unread.clone());
     let notices = Notices::new(db(), ids(), clock(), random(), sealer.clone());
     let workboxes = Workboxes::new(
         tools,
@@ -162,13 +162,14 @@ pub(super) async fn build(
         db: db(),
         clock: clock(),
         reachability,
-        access_tokens: AccessTokens::new(db(), ids(), clock(), random(), tokens.clone(), keep),
+        access_tokens: AccessTokens::new(db(), ids(), clock(), random(), journal(), tokens.clone(), keep),
         acting: Acting::new(db(), ids(), clock(), tokens.clone()),
         tokens,
         sign_in,
         people,
         keys,
         messages,
+        unread: wired.unread.clone(),
         workboxes,
         sessions,
         calls,

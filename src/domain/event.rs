@@ -84,7 +84,8 @@ event_types! {
         "ring.declined" "ring.cancelled" "ring.timed_out" "participant.joined" "participant.left" "owner.changed"
         "recording.started" "recording.stopped" "attachment.deleted" "call.updated"
         => ephemeral "signal" "pointer" "annotation" "freeze";
-    INBOX: "ring.incoming" "ring.stopped" "workbox.added" "workbox.removed" "workbox.assigned" "session.added";
+    INBOX: "ring.incoming" "ring.stopped" "workbox.added" "workbox.removed" "workbox.assigned" "session.added"
+        "invitation.received" "token.revoked" => ephemeral "unread" "presence";
     OFFICE: "user.created" "user.updated" "user.deleted";
 }
 

@@ -288,12 +288,16 @@ impl Calls {
 
     /// A connection of that human being has begun: the person can be rung.
     pub fn connected(&self, login: PersonId, client: Uuid) {
-        self.0.attendance.connected(login, client);
+        if self.0.attendance.connected(login, client) {
+            self.0.reachability.changed(login);
+        }
     }
 
     /// A connection has ended.
     pub fn disconnected(&self, login: PersonId, client: Uuid) {
-        self.0.attendance.disconnected(login, client);
+        if self.0.attendance.disconnected(login, client) {
+            self.0.reachability.changed(login);
+        }
     }
 
     /// The connection holds the person's place in the session from now on: what is heard from it renews the lease.

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::{
     tools::{Events, Tools, actor_of, check_scope},
+    unread::Unread,
     views::{Avatar, BriefContact},
 };
 use crate::{
@@ -162,13 +163,14 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(5);
 pub struct Messages {
     tools: Tools,
     authors: Arc<Cache<PersonId, BriefPerson>>,
+    unread: Unread,
 }
 
 impl Messages {
-    /// Wires it.
-    pub fn new(tools: Tools) -> Self {
+    /// Wires it; `unread` hears of what people have read.
+    pub fn new(tools: Tools, unread: Unread) -> Self {
         let authors = Arc::new(Cache::new(REMEMBERED, REMEMBERED_FOR, tools.clock.clone()));
-        Self { tools, authors }
+        Self { tools, authors, unread }
     }
 
     /// Sends a message. A `uuid` that the author used here before gives the first message again, or an error when the
@@ -444,6 +446,9 @@ impl Messages {
                 Ok(Decision::new(append, ()))
             })
             .await?;
+        if read {
+            self.unread.read(id, person);
+        }
         self.marks(caller, id).await
     }
 

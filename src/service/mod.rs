@@ -24,6 +24,7 @@ pub mod sign_in;
 pub mod signing_keys;
 pub mod tokens;
 pub mod tools;
+pub mod unread;
 pub mod views;
 pub mod workboxes;
 
@@ -53,6 +54,8 @@ pub struct Services {
     pub acting: acting::Acting,
     /// Messages and receipts of help threads.
     pub messages: messages::Messages,
+    /// What is unread, for those who look.
+    pub unread: unread::Unread,
     /// Help threads.
     pub workboxes: workboxes::Workboxes,
     /// Sessions: people who can talk.

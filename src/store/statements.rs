@@ -2,7 +2,7 @@
 
 use super::{
     Dialects, attachments, call_records, calls, conversations, custom_fields, groups, guest_links,
-    idempotency, ids, keys, messages, meta, notices, organizations, people, procedures, relay, sessions,
+    idempotency, ids, inboxes, keys, messages, meta, notices, organizations, people, procedures, relay, sessions,
     streams, tokens, workbox_views,
 };
 
@@ -26,6 +26,7 @@ const FILES: &[&[Statement]] = &[
     guest_links::STATEMENTS,
     idempotency::STATEMENTS,
     ids::STATEMENTS,
+    inboxes::STATEMENTS,
     keys::STATEMENTS,
     messages::STATEMENTS,
     meta::STATEMENTS,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Channel, Gateway, channels, conversation_of};
 use crate::{
-    domain::{caller::Caller, codes::Code, error::Error, event::encode_body, permission::Permissions},
+    domain::{caller::Caller, codes::Code, error::Error, permission::Permissions},
     realtime::{
         disconnect::error,
         hub::Audience,
@@ -83,22 +83,7 @@ impl Gateway {
         };
         caller.require(needed)?;
         channels::may_publish(&self.db, caller, channel).await?;
-        self.tell_ephemeral(caller, name, kind, data, Audience::Everyone);
+        self.teller.tell(caller.organization, name, kind, Some(&actor_of(caller)), data, Audience::Everyone);
         Ok(())
-    }
-
-    /// Passes something on; id, actor and time are ours.
-    pub(super) fn tell_ephemeral(
-        &self,
-        caller: &Caller,
-        name: &str,
-        kind: &'static str,
-        data: &Value,
-        audience: Audience,
-    ) {
-        let now = self.clock.now();
-        let actor = actor_of(caller);
-        let body = encode_body(self.random.uuid_v7(now), kind, now, Some(&actor), true, data);
-        self.hub.publish_ephemeral(name, body, audience);
     }
 }
