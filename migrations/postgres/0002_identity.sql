@@ -13,6 +13,7 @@ create table organization (
     domains text collate "C" not null,         -- JSON list of approved e-mail domains
     time_zone text collate "C" not null,
     max_users bigint,
+    recording_policy text collate "C" not null default 'opt_in', -- opt_in opt_out always_on: of calls from the next one on
     settings text collate "C" not null,        -- JSON object of what has no column
     stream_id bigint not null,
     created_at bigint not null,

@@ -20,6 +20,7 @@ use crate::{
         people::{self, People},
         provisioning::{Provisioning, ProvisioningParts},
         reachability::Reachability,
+        session_messages::SessionMessages,
         sessions::{self, Sessions},
         sign_in::{SignIn, SignInParts},
         signing_keys::SigningKeys,
@@ -105,7 +106,7 @@ pub(super) async fn build(
     let messages = Messages::new(tools.clone(), wired.unread.clone());
     let notices = Notices::new(db(), ids(), clock(), random(), sealer.clone());
     let workboxes = Workboxes::new(
-        tools,
+        tools.clone(),
         messages.clone(),
         tokens.clone(),
         sealer.clone(),
@@ -123,6 +124,7 @@ pub(super) async fn build(
         max_members: config.calls.max_members,
         keep,
     });
+    let session_messages = SessionMessages::new(tools, sessions.clone());
     let calls = Calls::new(calls::Parts {
         db: db(),
         clock: clock(),
@@ -172,6 +174,7 @@ pub(super) async fn build(
         unread: wired.unread.clone(),
         workboxes,
         sessions,
+        session_messages,
         calls,
         call_records,
         attachments,

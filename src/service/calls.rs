@@ -26,7 +26,7 @@ use crate::{
         error::{Error, Result},
         ids::{CallId, ConversationId, PersonId, RingId, SessionId},
         machine::{
-            call::{Fact, Input},
+            call::{Fact, Input, RecordingPolicy},
             ring::{Callee, DeclineReason, Reach, Who},
         },
         once::Once,
@@ -445,7 +445,9 @@ impl Calls {
     }
 
     /// Feeds an input that puts people into the call of `session`; what they ring elsewhere ends with it.
-    async fn enter(&self, session: SessionId, login: PersonId, request: Request) -> Result<Entered> {
+    async fn enter(&self, session: SessionId, login: PersonId, mut request: Request) -> Result<Entered> {
+        let policy = rows::recording_policy(&self.0.db, session).await?;
+        request.policy = policy.as_deref().and_then(RecordingPolicy::by_name);
         let reply = move |session: &CallSession, facts: &[Fact]| entered(session, login, facts);
         let entered = self.0.live.decide(session, request, reply).await?.ok_or_else(not_running)?;
         for who in &entered.scene.arrived {

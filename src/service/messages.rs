@@ -683,18 +683,20 @@ impl BriefPerson {
     }
 }
 
-struct Checked {
-    uuid: Option<Uuid>,
-    kind: &'static str,
-    metadata: Arc<str>,
-    version: i64,
-    internal: bool,
-    sent_at: Option<Timestamp>,
-    username: String,
-    hash: [u8; 32],
+/// A draft that may be sent.
+pub(super) struct Checked {
+    pub uuid: Option<Uuid>,
+    pub kind: &'static str,
+    pub metadata: Arc<str>,
+    pub version: i64,
+    pub internal: bool,
+    pub sent_at: Option<Timestamp>,
+    pub username: String,
+    pub hash: [u8; 32],
 }
 
-fn check(caller: &Caller, draft: Draft) -> Result<Checked> {
+/// Checks all that does not depend on where it goes.
+pub(super) fn check(caller: &Caller, draft: Draft) -> Result<Checked> {
     let kind = kind_of(&draft.kind)?;
     let metadata = check_metadata(kind, &draft.metadata)?;
     if !matches!(draft.version, 1 | 2) {

@@ -18,6 +18,7 @@ pub mod person_views;
 pub mod provisioning;
 pub mod rate_limit;
 pub mod reachability;
+pub mod session_messages;
 pub mod session_views;
 pub mod sessions;
 pub mod sign_in;
@@ -60,6 +61,8 @@ pub struct Services {
     pub workboxes: workboxes::Workboxes,
     /// Sessions: people who can talk.
     pub sessions: sessions::Sessions,
+    /// Messages of sessions.
+    pub session_messages: session_messages::SessionMessages,
     /// Rings and calls.
     pub calls: calls::Calls,
     /// Calls that were.

@@ -344,9 +344,7 @@ impl SignIn {
     pub async fn sign_out(&self, caller: &Caller) -> Result<()> {
         let actor = actor_of(caller);
         match (caller.family, caller.person) {
-            (Some(family), Some(person)) => {
-                self.end(family, person, Reason::SignedOut, Some(&actor)).await
-            }
+            (Some(family), Some(person)) => self.end(family, person, Reason::SignedOut, Some(&actor)).await,
             (_, Some(person)) => self.end_tokens(person, &actor).await,
             (_, None) => Err(Error::forbidden("a key does not sign out")),
         }
@@ -365,13 +363,7 @@ impl SignIn {
     }
 
     /// Ends one sign-in of a person, and says so in the inbox.
-    async fn end(
-        &self,
-        family: Uuid,
-        person: PersonId,
-        reason: Reason,
-        actor: Option<&Actor>,
-    ) -> Result<()> {
+    async fn end(&self, family: Uuid, person: PersonId, reason: Reason, actor: Option<&Actor>) -> Result<()> {
         let (now, stream) = (self.clock.now(), self.inbox(person).await?);
         let event = token_revoked(stream, Some(&[family]), reason, actor, &self.random, now);
         self.journal.append(Append::of_events(vec![event]).with(store::revoke_family(family, now))).await?;

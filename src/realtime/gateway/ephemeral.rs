@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Channel, Gateway, channels, conversation_of};
+use super::{Channel, Gateway, channels};
 use crate::{
     domain::{caller::Caller, codes::Code, error::Error, permission::Permissions},
     realtime::{
@@ -48,10 +48,7 @@ impl Gateway {
             Error::new(Code::ParametersInvalid, "a publication is an object with a `type`").because(problem)
         })?;
         if publication.kind == "message" {
-            let (id, internal) = conversation_of(channel)
-                .ok_or_else(|| Error::new(Code::ParametersInvalid, "messages go to workbox channels"))?;
-            self.send_published(caller, id, internal, data).await?;
-            return Ok(());
+            return Ok(self.send_published(caller, channel, data).await?);
         }
         self.publish_ephemeral(caller, name, &publication.kind, &publication.data)
             .await

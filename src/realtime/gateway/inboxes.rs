@@ -13,11 +13,7 @@ use serde::Serialize;
 
 use super::Teller;
 use crate::{
-    base::{
-        changes::Pace,
-        clock::Clock,
-        tasks::Tasks,
-    },
+    base::{changes::Pace, clock::Clock, tasks::Tasks},
     domain::{
         error::Result,
         event::user_channel,
@@ -94,7 +90,9 @@ impl Inboxes {
         let members = inboxes::members(&self.db, threads.iter().copied()).await?;
         let wanted: HashSet<(ConversationId, PersonId)> = members
             .into_iter()
-            .filter(|(thread, person, _)| whole.contains(thread) || single.contains(&(*thread, Some(*person))))
+            .filter(|(thread, person, _)| {
+                whole.contains(thread) || single.contains(&(*thread, Some(*person)))
+            })
             .filter(|(_, _, login)| self.services.reachability.is_connected(*login))
             .map(|(thread, person, _)| (thread, person))
             .collect();

@@ -48,8 +48,17 @@ impl Teller {
             && let Some(stream) = StreamKind::by_name(stream)
             && let Ok(body) = std::str::from_utf8(&body)
         {
-            let envelope =
-                Envelope { organization, stream, stream_id, epoch: None, offset: None, id, kind, time: now, body };
+            let envelope = Envelope {
+                organization,
+                stream,
+                stream_id,
+                epoch: None,
+                offset: None,
+                id,
+                kind,
+                time: now,
+                body,
+            };
             let subject = subject::live(organization, stream, stream_id, kind);
             bus.publish_live(Message { subject, id, payload: envelope.encode() });
         }

@@ -116,7 +116,14 @@ impl People {
             let actor = actor_of(caller);
             let reason = Reason::PasswordChanged;
             let random = &self.parts.random;
-            append.events.push(token_revoked(before.stream_id, Some(&ended), reason, Some(&actor), random, now));
+            append.events.push(token_revoked(
+                before.stream_id,
+                Some(&ended),
+                reason,
+                Some(&actor),
+                random,
+                now,
+            ));
         }
         self.parts.journal.append(append).await?;
         if row.status.is_some() {
