@@ -13,6 +13,7 @@ create table organization (
     domains text collate "C" not null,         -- JSON list of approved e-mail domains
     time_zone text collate "C" not null,
     max_users bigint,
+    recording_policy text collate "C" not null default 'opt_in', -- opt_in opt_out always_on: of calls from the next one on
     settings text collate "C" not null,        -- JSON object of what has no column
     stream_id bigint not null,
     created_at bigint not null,
@@ -93,6 +94,7 @@ create table favorite (
     created_at bigint not null,
     primary key (person_id, contact_id)
 );
+create index favorite_contact on favorite (contact_id);
 create table device (
     id bigint not null primary key,
     person_id bigint not null,

@@ -8,7 +8,6 @@ create table session (
     people_key text,                   -- sorted member ids: same people, same session; null for a forced one
     pin text not null,
     created_by bigint not null,
-    recording_policy text not null,
     created_at bigint not null,
     updated_at bigint not null
 );
@@ -23,6 +22,17 @@ create table session_member (
     primary key (session_id, person_id)
 );
 create index session_member_person on session_member (person_id, session_id);
+-- What makes a message of a session sent once; its content stands in the event.
+create table session_message (
+    session_id uuid not null,
+    author_id bigint not null,
+    uuid uuid not null,
+    id bigint not null,
+    body_hash blob not null,
+    stream_offset bigint not null,     -- of its message.created event
+    created_at bigint not null,
+    primary key (session_id, author_id, uuid)
+);
 create table ring (
     id uuid not null primary key,
     session_id uuid not null,

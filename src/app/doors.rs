@@ -1,4 +1,4 @@
-//! Ports of lower layers, answered by others: what `http` asks of services and store, what the journal tells.
+//! Ports of lower layers, answered by others: what `http` asks of services and store, what `service` tells sockets.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,7 +6,6 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 
 use crate::{
     base::clock::Clock,
-    bus::relay::Wake,
     domain::{
         caller::Caller,
         codes::Code,
@@ -19,7 +18,6 @@ use crate::{
         family::{Authenticate, Credentials},
         idempotency::{Outcomes, Remembered},
     },
-    journal::{AfterCommit, CommittedEvent},
     realtime::{Hub, Selector, close, unsubscribe},
     service::{
         Services,
@@ -68,27 +66,6 @@ impl Outcomes for Memory {
             Ok(Some(Remembered { hash, outcome }))
         }
         .boxed()
-    }
-}
-
-/// Hands what was committed to the sockets.
-pub(super) struct Told(pub Hub);
-
-impl AfterCommit for Told {
-    fn committed(&self, events: &[CommittedEvent]) {
-        self.0.publish(events.iter().map(|event| {
-            let offset = u64::try_from(event.offset.0).unwrap_or_default();
-            (Arc::clone(&event.channel), event.stream, offset, event.body.clone())
-        }));
-    }
-}
-
-/// Wakes the relay when something was committed.
-pub(super) struct Relayed(pub Wake);
-
-impl AfterCommit for Relayed {
-    fn committed(&self, _: &[CommittedEvent]) {
-        self.0.wake();
     }
 }
 

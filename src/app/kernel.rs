@@ -6,11 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::runtime::Runtime;
 
 use super::{
-    Ports, StartError,
-    doors::{Crowd, Relayed, Told},
-    folder::DataFolder,
-    foundation::Foundation,
-    services,
+    Ports, StartError, doors::Crowd, folder::DataFolder, foundation::Foundation, services,
     system::ActorSystem,
 };
 use crate::{
@@ -25,7 +21,7 @@ use crate::{
         conversation::{ConversationLoader, Conversations},
     },
     realtime::{self, Hub},
-    service::Services,
+    service::{Services, unread::Unread},
     store::Db,
 };
 
@@ -51,6 +47,8 @@ pub(super) struct Wired {
     pub metrics: Metrics,
     /// Wakes the relay.
     pub wake: Wake,
+    /// Where numbers of unread messages may have changed.
+    pub unread: Unread,
 }
 
 impl Kernel {
@@ -128,15 +126,14 @@ async fn wire(base: &Foundation, system: &ActorSystem) -> Result<(Hub, Wired), S
         socket_metrics.register(registry.sub_registry_with_prefix("socket"));
         (JournalMetrics::register(registry), LiveMetrics::register(registry))
     });
-    let hub =
-        Hub::new((&**config).into(), tasks.clone(), clock.clone(), random.clone(), socket_metrics);
-    let wake = Wake::default();
+    let hub = Hub::new((&**config).into(), tasks.clone(), clock.clone(), random.clone(), socket_metrics);
+    let (wake, unread) = (Wake::default(), Unread::default());
     let journal = Journal::start(
         db.clone(),
         NodeEpoch::claim(db).await?,
         JournalOptions { queue: config.journal.queue, batch: config.journal.batch },
         random.clone(),
-        vec![Arc::new(Told(hub.clone())), Arc::new(Relayed(wake.clone()))],
+        vec![Arc::new(hub.clone()), Arc::new(wake.clone()), Arc::new(unread.clone())],
         journal_metrics,
         tasks,
     );
@@ -161,5 +158,5 @@ async fn wire(base: &Foundation, system: &ActorSystem) -> Result<(Hub, Wired), S
         RegistryOptions { mailbox, idle: calls.idle_seconds },
         ground,
     );
-    Ok((hub, Wired { journal, conversations, sessions, metrics, wake }))
+    Ok((hub, Wired { journal, conversations, sessions, metrics, wake, unread }))
 }

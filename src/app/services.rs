@@ -20,6 +20,7 @@ use crate::{
         people::{self, People},
         provisioning::{Provisioning, ProvisioningParts},
         reachability::Reachability,
+        session_messages::SessionMessages,
         sessions::{self, Sessions},
         sign_in::{SignIn, SignInParts},
         signing_keys::SigningKeys,
@@ -102,10 +103,10 @@ pub(super) async fn build(
         sessions: wired.sessions.clone(),
         keep_outcomes: keep,
     };
-    let messages = Messages::new(tools.clone());
+    let messages = Messages::new(tools.clone(), wired.unread.clone());
     let notices = Notices::new(db(), ids(), clock(), random(), sealer.clone());
     let workboxes = Workboxes::new(
-        tools,
+        tools.clone(),
         messages.clone(),
         tokens.clone(),
         sealer.clone(),
@@ -123,6 +124,7 @@ pub(super) async fn build(
         max_members: config.calls.max_members,
         keep,
     });
+    let session_messages = SessionMessages::new(tools, sessions.clone());
     let calls = Calls::new(calls::Parts {
         db: db(),
         clock: clock(),
@@ -162,15 +164,17 @@ pub(super) async fn build(
         db: db(),
         clock: clock(),
         reachability,
-        access_tokens: AccessTokens::new(db(), ids(), clock(), random(), tokens.clone(), keep),
+        access_tokens: AccessTokens::new(db(), ids(), clock(), random(), journal(), tokens.clone(), keep),
         acting: Acting::new(db(), ids(), clock(), tokens.clone()),
         tokens,
         sign_in,
         people,
         keys,
         messages,
+        unread: wired.unread.clone(),
         workboxes,
         sessions,
+        session_messages,
         calls,
         call_records,
         attachments,

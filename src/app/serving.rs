@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use actix_server::ServerHandle;
 
 use super::{
-    Kernel, StartError, admin,
+    Kernel, Ports, StartError, admin,
     doors::{Door, Memory},
     folder::DataFolder,
     jobs,
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     api,
     bus::{
+        Bus,
         nats::NatsBus,
         relay::{self, Relay},
     },
@@ -23,7 +24,7 @@ use crate::{
         server::{self, Bound},
         socket,
     },
-    realtime::gateway::{self, Gateway, Limits},
+    realtime::gateway::{self, Gateway, Inboxes, Limits, Teller},
     service::messages::METADATA_LIMIT,
     store,
 };
@@ -41,10 +42,14 @@ impl Serving {
     /// Brings back what was open, starts background jobs, listens.
     pub async fn start(kernel: &Kernel, bound: Bound, ready: Arc<Readiness>) -> Result<Self, StartError> {
         let config = kernel.config();
-        kernel.hub.attach(Arc::new(gateway(kernel)));
+        let bus = start_relay(kernel).await?;
+        let Ports { clock, random } = kernel.ports();
+        let teller = Teller::new(kernel.hub.clone(), bus, clock.clone(), random.clone());
+        kernel.hub.attach(Arc::new(gateway(kernel, teller.clone())));
         kernel.wired.sessions.wake_unfinished(kernel.db()).await?;
         kernel.wired.conversations.wake_unannounced(kernel.db()).await?;
-        start_relay(kernel).await?;
+        let services = Arc::clone(&kernel.services);
+        Inboxes { db: kernel.db().clone(), services, clock: clock.clone(), teller }.start(kernel.tasks());
         start_couriers(kernel)?;
         kernel.services.attachments.sweep_in_background(kernel.tasks());
         jobs::start(kernel);
@@ -84,7 +89,7 @@ impl Serving {
     }
 }
 
-fn gateway(kernel: &Kernel) -> Gateway {
+fn gateway(kernel: &Kernel, teller: Teller) -> Gateway {
     let (config, ports) = (kernel.config(), kernel.ports());
     let limits = Limits {
         frame_bytes: config.realtime.frame_limit,
@@ -97,8 +102,8 @@ fn gateway(kernel: &Kernel) -> Gateway {
         db: kernel.db().clone(),
         services: Arc::clone(&kernel.services),
         clock: ports.clock.clone(),
-        random: ports.random.clone(),
         hub: kernel.hub.clone(),
+        teller,
         limits,
     })
 }
@@ -129,22 +134,24 @@ fn start_couriers(kernel: &Kernel) -> Result<(), StartError> {
 }
 
 /// The relay from the event log to NATS, where one is configured.
-async fn start_relay(kernel: &Kernel) -> Result<(), StartError> {
+async fn start_relay(kernel: &Kernel) -> Result<Option<Arc<dyn Bus>>, StartError> {
     let config = &kernel.config().bus;
     if config.is_on() {
         let bus = NatsBus::connect(config, kernel.tasks()).await.map_err(StartError::Bus)?;
+        let bus: Arc<dyn Bus> = Arc::new(bus);
         let relay = Relay::new(
             kernel.db().clone(),
-            Arc::new(bus),
+            Arc::clone(&bus),
             config.batch,
             kernel.wired.wake.clone(),
             kernel.ports().clock.clone(),
             kernel.wired.metrics.relay.clone(),
         );
         kernel.tasks().spawn("relay", relay.run(kernel.tasks().clone()));
+        Ok(Some(bus))
     } else {
         // A position from times with a bus would hold up retention for good.
         store::relay::forget(kernel.db(), relay::POSITION).await?;
+        Ok(None)
     }
-    Ok(())
 }

@@ -2,6 +2,7 @@
 //! product.
 
 pub mod cache;
+pub mod changes;
 pub mod clock;
 pub mod master_key;
 pub mod metrics;

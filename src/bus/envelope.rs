@@ -25,8 +25,8 @@ pub struct Envelope<'a> {
     pub stream: StreamKind,
     /// The stream's channel behind the colon.
     pub stream_id: &'a str,
-    /// The stream's epoch.
-    pub epoch: &'a str,
+    /// The stream's epoch; `None` for an ephemeral event.
+    pub epoch: Option<&'a str>,
     /// Its place in the stream; `None` for an ephemeral event.
     pub offset: Option<Offset>,
     /// The event's id.
@@ -49,7 +49,8 @@ struct CloudEvent<'a> {
     subject: String,
     time: Timestamp,
     orgid: OrgId,
-    streamepoch: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streamepoch: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     streamoffset: Option<Offset>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,7 +113,7 @@ mod tests {
             organization: OrgId(12),
             stream: StreamKind::Workbox,
             stream_id: "42",
-            epoch: "abc",
+            epoch: Some("abc"),
             offset: Some(Offset(7)),
             id: Uuid::nil(),
             kind: "message.created",

@@ -275,7 +275,7 @@ fn envelope_of(row: &LogRow) -> Option<Envelope<'_>> {
         organization: row.organization_id,
         stream: StreamKind::by_name(&row.stream_kind)?,
         stream_id: row.channel.split_once(':')?.1,
-        epoch: &row.epoch,
+        epoch: Some(&row.epoch),
         offset: Some(row.stream_offset),
         id: row.id,
         kind: &row.kind,

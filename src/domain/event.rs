@@ -78,13 +78,15 @@ macro_rules! event_types {
 event_types! {
     THREAD: "workbox.created" "workbox.updated" "workbox.assigned" "workbox.unassigned" "workbox.closed"
         "workbox.reopened" "participant.added" "participant.removed" "guest.invited" "guest.joined" "guest.revoked"
-        "message.created" "message.edited" "message.deleted" "receipt.updated" "procedure.updated";
-    THREAD_AND_TALK: "attachment.created" "call.started" "call.ended" => ephemeral "typing";
+        "message.edited" "message.deleted" "receipt.updated" "procedure.updated";
+    THREAD_AND_TALK: "message.created" "attachment.created" "attachment.deleted" "call.started" "call.ended"
+        => ephemeral "typing";
     TALK: "session.created" "session.updated" "member.added" "member.removed" "ring.started" "ring.accepted"
         "ring.declined" "ring.cancelled" "ring.timed_out" "participant.joined" "participant.left" "owner.changed"
-        "recording.started" "recording.stopped" "attachment.deleted" "call.updated"
+        "recording.started" "recording.stopped" "recording.ready" "call.updated"
         => ephemeral "signal" "pointer" "annotation" "freeze";
-    INBOX: "ring.incoming" "ring.stopped" "workbox.added" "workbox.removed" "workbox.assigned" "session.added";
+    INBOX: "ring.incoming" "ring.stopped" "workbox.added" "workbox.removed" "workbox.assigned" "session.added"
+        "invitation.received" "token.revoked" => ephemeral "unread" "presence";
     OFFICE: "user.created" "user.updated" "user.deleted";
 }
 

@@ -95,6 +95,15 @@ struct MemberView {
     user: PersonView,
 }
 
+/// `session.updated`.
+#[derive(Serialize)]
+struct SessionUpdated {
+    session_id: SessionId,
+    workbox_id: Option<ConversationId>,
+    changed: [&'static str; 1],
+    organizers: Vec<PersonView>,
+}
+
 const BUSY: Refusal = Refusal::new(Code::Busy, "in another call already");
 const RING_OVER: Refusal =
     Refusal::new(Code::RingNotActive, "the ring was answered, cancelled or ran out before");
@@ -132,6 +141,17 @@ impl Writer<'_> {
                 self.row(sessions::people_changed(id, self.now));
                 self.tell("member.added", &self.member(who.person));
                 self.tell_person(who.person, "session.added", &self.member(who.person));
+            }
+            Fact::OrganizerAdded(who) => {
+                self.row(sessions::insert_member(id, who.person, true, self.now));
+                self.row(sessions::touch(id, self.now));
+                let data = SessionUpdated {
+                    session_id: id,
+                    workbox_id: self.session.thread.map(|(thread, _)| thread),
+                    changed: ["organizers"],
+                    organizers: self.organizers(),
+                };
+                self.tell("session.updated", &data);
             }
             Fact::MemberRemoved(person) => {
                 self.row(sessions::remove_member(id, *person, self.now));
@@ -256,6 +276,11 @@ impl Writer<'_> {
     fn person(&self, id: PersonId) -> PersonView {
         let name = self.session.people.get(&id).map(|person| person.name().to_owned()).unwrap_or_default();
         PersonView { id, name }
+    }
+
+    fn organizers(&self) -> Vec<PersonView> {
+        let members = self.session.state.members.iter().filter(|(_, member)| member.organizer);
+        members.map(|(person, _)| self.person(*person)).collect()
     }
 
     fn member(&self, person: PersonId) -> MemberView {

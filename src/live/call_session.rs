@@ -52,12 +52,14 @@ pub struct Request {
     pub people: Vec<sessions::PersonRow>,
     /// The claim of an idempotency key, and since when such claims count.
     pub once: (Once, Timestamp),
+    /// How the call is recorded that may begin with this.
+    pub policy: Option<RecordingPolicy>,
 }
 
 impl Request {
     /// A request of somebody.
     pub fn new(input: Input, actor: Option<Actor>) -> Self {
-        Self { input, actor, people: Vec::new(), once: (Once::none(), Timestamp::default()) }
+        Self { input, actor, people: Vec::new(), once: (Once::none(), Timestamp::default()), policy: None }
     }
 
     /// Brings records of people along.
@@ -82,6 +84,10 @@ impl CallSession {
     /// Decides, and makes the append that stores and tells it.
     fn apply(&mut self, request: Request, env: &Env) -> Result<(Append, Vec<Fact>), Refusal> {
         let now = env.now();
+        let runs = self.state.call.as_ref().is_some_and(|call| call.started_at.is_some());
+        if let Some(policy) = request.policy.filter(|_| !runs) {
+            self.state.policy = policy;
+        }
         let facts = step(&mut self.state, request.input, now)?;
         for person in request.people {
             self.people.insert(person.id, person);

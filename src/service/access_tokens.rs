@@ -7,26 +7,35 @@ use serde::{Deserialize, Serialize};
 use super::{
     addresses,
     sign_in::{FOR_GOOD, new_family},
-    tokens::{ACCESS_TOKEN_PREFIX, Origin, Revoked, Tokens},
+    tokens::{
+        ACCESS_TOKEN_PREFIX, Origin, Revoked, Tokens,
+        told::{Reason, token_revoked},
+    },
+    tools::actor_of,
 };
 use crate::{
     base::{clock::Clock, random::Random, seal::fingerprint},
     domain::{
         caller::{Caller, PersonKind},
+        codes::Code,
         error::{Error, Result},
         ids::{AccessTokenId, PersonId},
         once::Once,
         permission::Permissions,
     },
+    journal::{Append, Journal, Refusal, RowOp},
     store::{
         Db, idempotency,
         ids::Ids,
+        people,
         tokens::{self as store, AccessTokenRow},
     },
 };
 
 /// Tokens that one person may have.
 const MOST: usize = 50;
+
+const GONE: Refusal = Refusal::new(Code::NotFound, "personal access token not found");
 
 /// Outcome of a request that made a token, as remembered under an idempotency key.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -48,6 +57,7 @@ pub struct AccessTokens {
     ids: Ids,
     clock: Clock,
     random: Random,
+    journal: Journal,
     tokens: Tokens,
     keep: Duration,
 }
@@ -60,8 +70,16 @@ impl std::fmt::Debug for AccessTokens {
 
 impl AccessTokens {
     /// Wires it. `keep`: how long idempotency keys count.
-    pub fn new(db: Db, ids: Ids, clock: Clock, random: Random, tokens: Tokens, keep: Duration) -> Self {
-        Self { db, ids, clock, random, tokens, keep }
+    pub fn new(
+        db: Db,
+        ids: Ids,
+        clock: Clock,
+        random: Random,
+        journal: Journal,
+        tokens: Tokens,
+        keep: Duration,
+    ) -> Self {
+        Self { db, ids, clock, random, journal, tokens, keep }
     }
 
     /// Makes one. A repeated request gives the same token another text: the first one was shown and is not kept.
@@ -121,14 +139,20 @@ impl AccessTokens {
     /// Removes one, with every token and live socket that came of it.
     pub async fn remove(&self, caller: &Caller, id: AccessTokenId) -> Result<()> {
         let person = self.owner(caller).await?;
+        let owner = people::by_id(&self.db, person).await?.ok_or_else(|| Error::not_found("user"))?;
+        let family = store::family_of(&self.db, Origin::Pat.name(), id.0).await?;
+        let family = family.filter(|family| family.person_id == person).map(|family| family.id);
         let now = self.clock.now();
-        let mut tx = self.db.begin().await?;
-        if store::remove_access_token(person, id, now).execute(&mut tx).await? == 0 {
-            return Err(Error::not_found("personal access token"));
+        let (ended, actor) = (family.as_slice(), actor_of(caller));
+        let event =
+            token_revoked(owner.stream_id, Some(ended), Reason::Removed, Some(&actor), &self.random, now);
+        let mut append = Append::of_events(vec![event]);
+        append.rows.push(RowOp::exec_one(store::remove_access_token(person, id, now), GONE));
+        for family in ended {
+            append = append.with(store::revoke_family(*family, now));
         }
-        let families = store::revoke_origin(&mut tx, Origin::Pat.name(), id.0, now).await?;
-        tx.commit().await?;
-        for family in families {
+        self.journal.append(append).await?;
+        if let Some(family) = family {
             self.tokens.revoke(Revoked::Family(family));
         }
         Ok(())

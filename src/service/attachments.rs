@@ -473,7 +473,17 @@ impl Attachments {
             row.thumbnail_path = Some(path);
         }
         let now = self.ground.clock.now();
-        let events = self.events(caller, &row, streams, "attachment.created", now);
+        let mut events = self.events(caller, &row, streams.clone(), "attachment.created", now);
+        if row.kind == "recording" {
+            // The session's stream comes first: threads hear of the attachment only.
+            events.extend(self.events(
+                caller,
+                &row,
+                streams.into_iter().take(1).collect(),
+                "recording.ready",
+                now,
+            ));
+        }
         let refusal = Refusal::new(Code::Constraint, "this attachment exists");
         let mut append = Append::of_events(events);
         append.rows.push(RowOp::exec_one(rows::insert(&row), refusal));

@@ -40,21 +40,24 @@ struct Inner {
 pub struct Attendance(Arc<Inner>);
 
 impl Attendance {
-    /// A connection of that human being has begun.
-    pub fn connected(&self, login: PersonId, client: Uuid) {
+    /// A connection of that human being has begun; true when it is the first.
+    pub fn connected(&self, login: PersonId, client: Uuid) -> bool {
         let mut clients = self.0.online.entry(login).or_default();
         if !clients.contains(&client) {
             clients.push(client);
         }
+        clients.len() == 1
     }
 
-    /// A connection has ended. Its places stay until their leases run out: the person may be back before.
-    pub fn disconnected(&self, login: PersonId, client: Uuid) {
-        self.0.online.remove_if_mut(&login, |_, clients| {
+    /// A connection has ended; true when it was the last. Its places stay until their leases run out: the person may be
+    /// back before.
+    pub fn disconnected(&self, login: PersonId, client: Uuid) -> bool {
+        let gone = self.0.online.remove_if_mut(&login, |_, clients| {
             clients.retain(|known| *known != client);
             clients.is_empty()
         });
         self.0.held.remove(&client);
+        gone.is_some()
     }
 
     /// The connection holds the place from now on; `release` is called once it holds none.
@@ -108,12 +111,11 @@ mod tests {
     fn one_connection_is_enough() {
         let (attendance, ann) = (Attendance::default(), PersonId(1));
         let (phone, tablet) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        attendance.connected(ann, phone);
-        attendance.connected(ann, phone);
-        attendance.connected(ann, tablet);
-        attendance.disconnected(ann, phone);
+        assert!(attendance.connected(ann, phone) && attendance.connected(ann, phone));
+        assert!(!attendance.connected(ann, tablet));
+        assert!(!attendance.disconnected(ann, phone));
         assert!(attendance.is_connected(ann));
-        attendance.disconnected(ann, tablet);
+        assert!(attendance.disconnected(ann, tablet));
         assert!(!attendance.is_connected(ann));
     }
 

@@ -26,7 +26,7 @@ use crate::{
         error::{Error, Result},
         ids::{CallId, ConversationId, PersonId, RingId, SessionId},
         machine::{
-            call::{Fact, Input},
+            call::{Fact, Input, RecordingPolicy},
             ring::{Callee, DeclineReason, Reach, Who},
         },
         once::Once,
@@ -288,12 +288,16 @@ impl Calls {
 
     /// A connection of that human being has begun: the person can be rung.
     pub fn connected(&self, login: PersonId, client: Uuid) {
-        self.0.attendance.connected(login, client);
+        if self.0.attendance.connected(login, client) {
+            self.0.reachability.changed(login);
+        }
     }
 
     /// A connection has ended.
     pub fn disconnected(&self, login: PersonId, client: Uuid) {
-        self.0.attendance.disconnected(login, client);
+        if self.0.attendance.disconnected(login, client) {
+            self.0.reachability.changed(login);
+        }
     }
 
     /// The connection holds the person's place in the session from now on: what is heard from it renews the lease.
@@ -441,7 +445,9 @@ impl Calls {
     }
 
     /// Feeds an input that puts people into the call of `session`; what they ring elsewhere ends with it.
-    async fn enter(&self, session: SessionId, login: PersonId, request: Request) -> Result<Entered> {
+    async fn enter(&self, session: SessionId, login: PersonId, mut request: Request) -> Result<Entered> {
+        let policy = rows::recording_policy(&self.0.db, session).await?;
+        request.policy = policy.as_deref().and_then(RecordingPolicy::by_name);
         let reply = move |session: &CallSession, facts: &[Fact]| entered(session, login, facts);
         let entered = self.0.live.decide(session, request, reply).await?.ok_or_else(not_running)?;
         for who in &entered.scene.arrived {

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::{
     tools::{Events, Tools, actor_of, check_scope},
+    unread::Unread,
     views::{Avatar, BriefContact},
 };
 use crate::{
@@ -162,13 +163,14 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(5);
 pub struct Messages {
     tools: Tools,
     authors: Arc<Cache<PersonId, BriefPerson>>,
+    unread: Unread,
 }
 
 impl Messages {
-    /// Wires it.
-    pub fn new(tools: Tools) -> Self {
+    /// Wires it; `unread` hears of what people have read.
+    pub fn new(tools: Tools, unread: Unread) -> Self {
         let authors = Arc::new(Cache::new(REMEMBERED, REMEMBERED_FOR, tools.clock.clone()));
-        Self { tools, authors }
+        Self { tools, authors, unread }
     }
 
     /// Sends a message. A `uuid` that the author used here before gives the first message again, or an error when the
@@ -444,6 +446,9 @@ impl Messages {
                 Ok(Decision::new(append, ()))
             })
             .await?;
+        if read {
+            self.unread.read(id, person);
+        }
         self.marks(caller, id).await
     }
 
@@ -678,18 +683,20 @@ impl BriefPerson {
     }
 }
 
-struct Checked {
-    uuid: Option<Uuid>,
-    kind: &'static str,
-    metadata: Arc<str>,
-    version: i64,
-    internal: bool,
-    sent_at: Option<Timestamp>,
-    username: String,
-    hash: [u8; 32],
+/// A draft that may be sent.
+pub(super) struct Checked {
+    pub uuid: Option<Uuid>,
+    pub kind: &'static str,
+    pub metadata: Arc<str>,
+    pub version: i64,
+    pub internal: bool,
+    pub sent_at: Option<Timestamp>,
+    pub username: String,
+    pub hash: [u8; 32],
 }
 
-fn check(caller: &Caller, draft: Draft) -> Result<Checked> {
+/// Checks all that does not depend on where it goes.
+pub(super) fn check(caller: &Caller, draft: Draft) -> Result<Checked> {
     let kind = kind_of(&draft.kind)?;
     let metadata = check_metadata(kind, &draft.metadata)?;
     if !matches!(draft.version, 1 | 2) {

@@ -18,12 +18,14 @@ pub mod person_views;
 pub mod provisioning;
 pub mod rate_limit;
 pub mod reachability;
+pub mod session_messages;
 pub mod session_views;
 pub mod sessions;
 pub mod sign_in;
 pub mod signing_keys;
 pub mod tokens;
 pub mod tools;
+pub mod unread;
 pub mod views;
 pub mod workboxes;
 
@@ -53,10 +55,14 @@ pub struct Services {
     pub acting: acting::Acting,
     /// Messages and receipts of help threads.
     pub messages: messages::Messages,
+    /// What is unread, for those who look.
+    pub unread: unread::Unread,
     /// Help threads.
     pub workboxes: workboxes::Workboxes,
     /// Sessions: people who can talk.
     pub sessions: sessions::Sessions,
+    /// Messages of sessions.
+    pub session_messages: session_messages::SessionMessages,
     /// Rings and calls.
     pub calls: calls::Calls,
     /// Calls that were.

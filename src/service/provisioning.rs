@@ -10,6 +10,7 @@ use super::{
     addresses,
     keys::new_api_key,
     passwords::Passwords,
+    person_views::UserView,
     sign_in::new_family,
     tokens::{Login, Origin, Tokens},
 };
@@ -24,10 +25,11 @@ use crate::{
     domain::{
         codes::Code,
         error::{Error, Result},
-        event::{StreamKind, org_channel, user_channel},
+        event::{NewEvent, StreamKind, org_channel, user_channel},
         ids::{GroupId, OrgId, PersonId, StreamId},
+        machine::call::RecordingPolicy,
     },
-    journal::{Append, Guard, Journal, NewStream, Refusal},
+    journal::{Append, Guard, Journal, NewStream, Refusal, RowOp},
     store::{
         Db,
         groups::{self, NewPod},
@@ -40,6 +42,8 @@ use crate::{
 
 /// People of one append: some ten milliseconds of the journal's time.
 const CHUNK: usize = 250;
+
+const NO_ORGANIZATION: Refusal = Refusal::new(Code::NotFound, "organization not found");
 
 /// An organisation that was made.
 #[derive(Debug, Serialize)]
@@ -206,6 +210,8 @@ impl Provisioning {
             channel: org_channel(organization.id),
         });
         append.streams.push(inbox(&admin));
+        let (event, view) = (self.random.uuid_v7(now), UserView::new(&admin.row(), now, false));
+        append.events.push(NewEvent::new(organization.stream, "user.created", event, now, None, &view));
         self.journal.append(append).await?;
         Ok(Provisioned {
             organization: OrganizationView { id: organization.id, name },
@@ -223,6 +229,16 @@ impl Provisioning {
         Ok(id)
     }
 
+    /// Says how calls of an organisation are recorded (`opt_in`, `opt_out`, `always_on`), from the next one on.
+    pub async fn set_recording_policy(&self, organization: OrgId, policy: &str) -> Result<()> {
+        let policy = RecordingPolicy::by_name(policy)
+            .ok_or_else(|| Error::invalid("policy: one of opt_in, opt_out, always_on"))?;
+        let change = organizations::set_recording_policy(organization, policy.name(), self.clock.now());
+        let mut append = Append::default();
+        append.rows.push(RowOp::exec_one(change, NO_ORGANIZATION));
+        self.journal.append(append).await.map(drop)
+    }
+
     /// `count` people with a token each that lives for `life` (the configured time of admin tokens where missing).
     /// Those of the chunks that were done stay when a later chunk fails.
     pub async fn create_people(
@@ -231,21 +247,21 @@ impl Provisioning {
         count: usize,
         life: Option<Duration>,
     ) -> Result<Vec<Recruit>> {
-        if organizations::by_id(&self.db, organization).await?.is_none() {
-            return Err(Error::not_found("organization"));
-        }
+        let organization = organizations::by_id(&self.db, organization).await?;
+        let organization = organization.ok_or_else(|| Error::from(NO_ORGANIZATION))?;
+        let place = (organization.id, organization.stream_id);
         let life = life.unwrap_or(self.parts.auth.admin_token_seconds);
         let mut recruits = Vec::with_capacity(count);
         while recruits.len() < count {
             let chunk = CHUNK.min(count - recruits.len());
-            self.create_chunk(organization, chunk, life, &mut recruits).await?;
+            self.create_chunk(place, chunk, life, &mut recruits).await?;
         }
         Ok(recruits)
     }
 
     async fn create_chunk(
         &self,
-        organization: OrgId,
+        (organization, told): (OrgId, StreamId),
         count: usize,
         life: Duration,
         recruits: &mut Vec<Recruit>,
@@ -263,7 +279,10 @@ impl Provisioning {
             person.confirmed_at = Some(now);
             append.streams.push(inbox(&person));
             append = append.with(people::insert(&person));
-            let login = Login::of(&person.row(), None, Origin::Admin, None);
+            let row = person.row();
+            let (event, view) = (self.random.uuid_v7(now), UserView::new(&row, now, false));
+            append.events.push(NewEvent::new(told, "user.created", event, now, None, &view));
+            let login = Login::of(&row, None, Origin::Admin, None);
             let token = self.parts.tokens.mint_user(&login, now.plus(life))?;
             made.push(Recruit { id, email, token });
         }

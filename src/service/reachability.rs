@@ -3,6 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use crate::{
+    base::changes::Changes,
     domain::{error::Result, ids::PersonId},
     store::{Db, sessions},
 };
@@ -28,12 +29,23 @@ impl Connections for NoConnections {
 pub struct Reachability {
     db: Db,
     connections: Arc<dyn Connections>,
+    changes: Changes<PersonId>,
 }
 
 impl Reachability {
     /// Looks at live connections and at registered devices.
     pub fn new(db: Db, connections: Arc<dyn Connections>) -> Self {
-        Self { db, connections }
+        Self { db, connections, changes: Changes::default() }
+    }
+
+    /// A human being came, went, or said how they are: whom it concerns is told.
+    pub fn changed(&self, login: PersonId) {
+        self.changes.note(login);
+    }
+
+    /// The logins of whom that is to be told.
+    pub fn changes(&self) -> &Changes<PersonId> {
+        &self.changes
     }
 
     /// True while the login has a live connection.

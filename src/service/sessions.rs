@@ -17,10 +17,7 @@ use crate::{
         error::{Error, Result},
         event::{NewEvent, StreamKind, session_channel},
         ids::{ConversationId, Offset, PersonId, SessionId, StreamId},
-        machine::{
-            call::{Input, RecordingPolicy},
-            ring::Who,
-        },
+        machine::{call::Input, ring::Who},
         once::Once,
         permission::Permissions,
     },
@@ -387,7 +384,6 @@ impl Sessions {
             people_key: wish.key,
             pin: &self.pin(),
             creator: caller.person()?,
-            policy: RecordingPolicy::default().name(),
             now,
         };
         let taken = Refusal::new(Code::Constraint, "these people have a session");

@@ -12,7 +12,11 @@ use super::{
     addresses,
     passwords::Passwords,
     rate_limit::{Limit, address_key},
-    tokens::{ACCESS_TOKEN_PREFIX, Login, Origin, Revoked, Tokens, claims},
+    tokens::{
+        ACCESS_TOKEN_PREFIX, Login, Origin, Revoked, Tokens, claims,
+        told::{Reason, token_revoked},
+    },
+    tools::actor_of,
 };
 use crate::{
     base::{
@@ -27,8 +31,8 @@ use crate::{
         caller::Caller,
         codes::Code,
         error::{Error, Result},
-        event::{StreamKind, user_channel},
-        ids::{ApiKeyId, OrgId, PersonId},
+        event::{Actor, StreamKind, user_channel},
+        ids::{ApiKeyId, OrgId, PersonId, StreamId},
         permission::Permissions,
     },
     journal::{Append, Journal, NewStream},
@@ -300,9 +304,8 @@ impl SignIn {
             return Err(refused("the sign-in was revoked"));
         }
         if now.since(used.replaced_at) > self.auth.refresh_grace_seconds {
-            store::revoke_family(family.id, now).execute(&mut tx).await?;
-            tx.commit().await?;
-            self.tokens.revoke(Revoked::Family(family.id));
+            drop(tx);
+            self.end(family.id, family.person_id, Reason::RefreshReused, None).await?;
             tracing::warn!(
                 person.id = family.person_id.0,
                 "a replaced refresh token was used: sign-in revoked"
@@ -339,28 +342,38 @@ impl SignIn {
     /// Ends the sign-in behind the caller's token, everywhere and at once. Tokens from the command line, which belong
     /// to none, end with all others of the person.
     pub async fn sign_out(&self, caller: &Caller) -> Result<()> {
-        let now = self.clock.now();
+        let actor = actor_of(caller);
         match (caller.family, caller.person) {
-            (Some(family), Some(_)) => {
-                store::revoke_family(family, now).execute(&self.db).await?;
-                self.tokens.revoke(Revoked::Family(family));
-                Ok(())
-            }
-            (_, person) => {
-                self.end_tokens(person.ok_or_else(|| Error::forbidden("a key does not sign out"))?).await
-            }
+            (Some(family), Some(person)) => self.end(family, person, Reason::SignedOut, Some(&actor)).await,
+            (_, Some(person)) => self.end_tokens(person, &actor).await,
+            (_, None) => Err(Error::forbidden("a key does not sign out")),
         }
     }
 
     /// Ends every token of a person.
-    pub async fn end_tokens(&self, person: PersonId) -> Result<()> {
-        let now = self.clock.now();
-        let mut tx = self.db.begin().await?;
-        store::raise_token_version(person).execute(&mut tx).await?;
-        store::revoke_person(person, now).execute(&mut tx).await?;
-        tx.commit().await?;
+    async fn end_tokens(&self, person: PersonId, actor: &Actor) -> Result<()> {
+        let (now, stream) = (self.clock.now(), self.inbox(person).await?);
+        let event = token_revoked(stream, None, Reason::SignedOut, Some(actor), &self.random, now);
+        let append = Append::of_events(vec![event])
+            .with(store::raise_token_version(person))
+            .with(store::revoke_person(person, now));
+        self.journal.append(append).await?;
         self.tokens.revoke(Revoked::Person(person));
         Ok(())
+    }
+
+    /// Ends one sign-in of a person, and says so in the inbox.
+    async fn end(&self, family: Uuid, person: PersonId, reason: Reason, actor: Option<&Actor>) -> Result<()> {
+        let (now, stream) = (self.clock.now(), self.inbox(person).await?);
+        let event = token_revoked(stream, Some(&[family]), reason, actor, &self.random, now);
+        self.journal.append(Append::of_events(vec![event]).with(store::revoke_family(family, now))).await?;
+        self.tokens.revoke(Revoked::Family(family));
+        Ok(())
+    }
+
+    async fn inbox(&self, person: PersonId) -> Result<StreamId> {
+        let found = people::by_id(&self.db, person).await?;
+        Ok(found.ok_or_else(|| Error::not_found("user"))?.stream_id)
     }
 
     /// A new sign-in: family, refresh token and the note on the person, in one commit.

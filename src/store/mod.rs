@@ -27,6 +27,7 @@ pub mod groups;
 pub mod guest_links;
 pub mod idempotency;
 pub mod ids;
+pub mod inboxes;
 pub mod keys;
 pub mod messages;
 pub mod meta;

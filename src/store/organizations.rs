@@ -14,8 +14,11 @@ statements! {
     ALL = "select * from organization order by id";
     INSERT =
         "insert into organization (id, uuid, parent_id, name, description, active, auto_accept, contact_name, \
-         contact_email, contact_phone, domains, time_zone, max_users, settings, stream_id, created_at, updated_at) \
-         values ($1, $2, null, $3, '', true, false, null, $4, null, $5, 'UTC', null, '{}', $6, $7, $7)";
+         contact_email, contact_phone, domains, time_zone, max_users, recording_policy, \
+         settings, stream_id, created_at, updated_at) \
+         values ($1, $2, null, $3, '', true, false, null, $4, null, $5, 'UTC', null, 'opt_in', '{}', $6, $7, $7)";
+    SET_RECORDING_POLICY = "update organization set recording_policy = $2, updated_at = $3 where id = $1";
+    RECORDING_POLICY = "select recording_policy from organization where id = $1";
 }
 
 /// An organisation.
@@ -35,6 +38,7 @@ pub struct OrganizationRow {
     pub domains: String,
     pub time_zone: String,
     pub max_users: Option<i64>,
+    pub recording_policy: String,
     pub settings: String,
     pub stream_id: StreamId,
     pub created_at: Timestamp,
@@ -99,4 +103,15 @@ pub fn insert(new: &NewOrganization) -> Stmt {
         .bind(super::Value::json(&new.domains))
         .bind(new.stream)
         .bind(new.created_at)
+}
+
+/// How calls are recorded from the next one on.
+pub fn set_recording_policy(id: OrgId, policy: &str, now: Timestamp) -> Stmt {
+    sql(SET_RECORDING_POLICY).bind(id).bind(policy).bind(now)
+}
+
+/// How calls of the organisation are recorded.
+pub async fn recording_policy(on: impl Executor, id: OrgId) -> Result<Option<String>> {
+    let row: Option<(String,)> = sql(RECORDING_POLICY).bind(id).optional(on).await?;
+    Ok(row.map(|(policy,)| policy))
 }

@@ -5,13 +5,14 @@ use uuid::Uuid;
 use super::{Db, Result, Stmt, Value, sql, sql_for, statements};
 use crate::{
     base::clock::Timestamp,
-    domain::ids::{ConversationId, Offset, OrgId, PersonId, SessionId, StreamId},
+    domain::ids::{ConversationId, MessageId, Offset, OrgId, PersonId, SessionId, StreamId},
 };
 
 macro_rules! session_columns {
     () => {
         "session.id, session.organization_id, session.stream_id, session.conversation_id, session.kind, session.pin, \
-         session.created_by, session.recording_policy, session.created_at, session.updated_at"
+         session.created_by, (select recording_policy from organization \
+         where organization.id = session.organization_id) as recording_policy, session.created_at, session.updated_at"
     };
 }
 
@@ -44,7 +45,19 @@ statements! {
         postgres: concat!("select ", person_columns!(), " from person where person.id = any($1)"),
     };
     INSERT = "insert into session (id, organization_id, stream_id, conversation_id, kind, people_key, pin, created_by, \
-        recording_policy, created_at, updated_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)";
+        created_at, updated_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)";
+    RECORDING_POLICY = "select o.recording_policy from session s join organization o on o.id = s.organization_id \
+        where s.id = $1";
+    INSERT_MESSAGE = "insert into session_message (session_id, author_id, uuid, id, body_hash, stream_offset, created_at) \
+        values ($1, $2, $3, $4, $5, 0, $6) on conflict (session_id, author_id, uuid) do nothing";
+    /// The event is among the newest of its stream: its offset is known once it is in place.
+    PLACE_MESSAGE = "update session_message set stream_offset = (select e.stream_offset from event e \
+        where e.stream_id = $4 and e.id = $5 order by e.stream_offset desc limit 1) \
+        where session_id = $1 and author_id = $2 and uuid = $3";
+    FIND_MESSAGE = "select m.id, m.body_hash, m.stream_offset, e.data from session_message m \
+        join session s on s.id = m.session_id \
+        join event e on e.stream_id = s.stream_id and e.stream_offset = m.stream_offset \
+        where m.session_id = $1 and m.author_id = $2 and m.uuid = $3";
     INSERT_MEMBER = "insert into session_member (session_id, person_id, organizer, added_at, removed_at) \
         values ($1, $2, $3, $4, null) on conflict (session_id, person_id) do update \
         set organizer = excluded.organizer, removed_at = null, \
@@ -72,7 +85,7 @@ pub struct SessionRow {
     pub pin: String,
     /// Who made it.
     pub created_by: PersonId,
-    /// `always_on`, `opt_in`, `opt_out`.
+    /// `always_on`, `opt_in`, `opt_out`: what its organisation says now.
     pub recording_policy: String,
     /// When it was made.
     pub created_at: Timestamp,
@@ -241,8 +254,6 @@ pub struct NewSession<'a> {
     pub pin: &'a str,
     /// Who made it.
     pub creator: PersonId,
-    /// When its calls are recorded.
-    pub policy: &'a str,
     /// When.
     pub now: Timestamp,
 }
@@ -258,8 +269,69 @@ pub fn insert(new: &NewSession<'_>) -> Stmt {
         .bind(new.people_key)
         .bind(new.pin)
         .bind(new.creator)
-        .bind(new.policy)
         .bind(new.now)
+}
+
+/// Whether calls of a session are recorded.
+pub async fn recording_policy(db: &Db, session: SessionId) -> Result<Option<String>> {
+    let row: Option<(String,)> = sql(RECORDING_POLICY).bind(session).optional(db).await?;
+    Ok(row.map(|(policy,)| policy))
+}
+
+/// What makes a message of a session sent once.
+#[derive(Clone, Copy, Debug)]
+pub struct NewMessage {
+    /// The session.
+    pub session: SessionId,
+    /// Who wrote it.
+    pub author: PersonId,
+    /// The client's (or our) UUID.
+    pub uuid: Uuid,
+    /// Its number.
+    pub id: MessageId,
+    /// SHA-256 of what the client sent.
+    pub hash: [u8; 32],
+    /// Our time.
+    pub now: Timestamp,
+}
+
+/// The row of a message; touches none when the author has used the UUID before.
+pub fn insert_message(new: &NewMessage) -> Stmt {
+    sql(INSERT_MESSAGE)
+        .bind(new.session)
+        .bind(new.author)
+        .bind(new.uuid)
+        .bind(new.id)
+        .bind(new.hash.to_vec())
+        .bind(new.now)
+}
+
+/// Remembers where its event stands, once that is in place.
+pub fn place_message(new: &NewMessage, stream: StreamId, event: Uuid) -> Stmt {
+    sql(PLACE_MESSAGE).bind(new.session).bind(new.author).bind(new.uuid).bind(stream).bind(event)
+}
+
+/// A message that was sent before.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct SentMessage {
+    /// Its number.
+    pub id: MessageId,
+    /// SHA-256 of what the client sent.
+    pub body_hash: Vec<u8>,
+    /// Where its event stands.
+    pub stream_offset: Offset,
+    /// That event's publication as JSON text.
+    pub data: String,
+}
+
+/// The message that `author` sent under `uuid`.
+pub async fn find_message(
+    db: &Db,
+    session: SessionId,
+    author: PersonId,
+    uuid: Uuid,
+) -> Result<Option<SentMessage>> {
+    sql(FIND_MESSAGE).bind(session).bind(author).bind(uuid).optional(db).await
 }
 
 /// Puts somebody in (back, or up to owner).

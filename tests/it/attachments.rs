@@ -231,8 +231,8 @@ async fn seed(db: &TestDb) {
     .execute(&db.db)
     .await
     .unwrap();
-    sql("insert into session (id, organization_id, stream_id, conversation_id, kind, pin, created_by, recording_policy, \
-        created_at, updated_at) values ($1, 1, 3, 40, 'direct', '', 10, 'opt_in', 0, 0)")
+    sql("insert into session (id, organization_id, stream_id, conversation_id, kind, pin, created_by, \
+        created_at, updated_at) values ($1, 1, 3, 40, 'direct', '', 10, 0, 0)")
     .bind(Uuid::from_u128(50))
     .execute(&db.db)
     .await

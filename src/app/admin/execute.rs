@@ -61,6 +61,10 @@ pub(super) async fn execute(services: &Services, command: Command, lines: &Lines
             }
             Ok(())
         }
+        Command::SetRecordingPolicy { organization, policy } => {
+            services.provisioning.set_recording_policy(OrgId(organization), &policy).await?;
+            print(lines, format!("calls of organisation {organization} are recorded: {policy}")).await
+        }
         Command::Outbox { organization, limit, json_lines } => {
             for notice in services.notices.newest(organization.map(OrgId), limit).await? {
                 let line = if json_lines { json_line(&notice)? } else { letter(&notice) };

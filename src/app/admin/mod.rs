@@ -57,6 +57,15 @@ pub enum Command {
         #[arg(long)]
         json_lines: bool,
     },
+    /// Say how calls of an organisation are recorded, from the next one on.
+    SetRecordingPolicy {
+        /// The organisation's id.
+        #[arg(long)]
+        organization: i64,
+        /// opt_in (off until the owner turns it on), opt_out (on until the owner turns it off) or always_on.
+        #[arg(long, value_parser = ["opt_in", "opt_out", "always_on"])]
+        policy: String,
+    },
     /// Show e-mails and text messages, newest first: those that wait, were sent or failed.
     Outbox {
         /// Only this organisation's.

@@ -296,6 +296,8 @@ pub enum Fact {
         /// As one of the owners.
         organizer: bool,
     },
+    /// A member became one of the owners.
+    OrganizerAdded(Who),
     /// A member less.
     MemberRemoved(PersonId),
     /// A ring began: the rung person's inbox and the session learn of it.

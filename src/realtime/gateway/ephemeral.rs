@@ -4,9 +4,9 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Channel, Gateway, channels, conversation_of};
+use super::{Channel, Gateway, channels};
 use crate::{
-    domain::{caller::Caller, codes::Code, error::Error, event::encode_body, permission::Permissions},
+    domain::{caller::Caller, codes::Code, error::Error, permission::Permissions},
     realtime::{
         disconnect::error,
         hub::Audience,
@@ -48,10 +48,7 @@ impl Gateway {
             Error::new(Code::ParametersInvalid, "a publication is an object with a `type`").because(problem)
         })?;
         if publication.kind == "message" {
-            let (id, internal) = conversation_of(channel)
-                .ok_or_else(|| Error::new(Code::ParametersInvalid, "messages go to workbox channels"))?;
-            self.send_published(caller, id, internal, data).await?;
-            return Ok(());
+            return Ok(self.send_published(caller, channel, data).await?);
         }
         self.publish_ephemeral(caller, name, &publication.kind, &publication.data)
             .await
@@ -83,22 +80,7 @@ impl Gateway {
         };
         caller.require(needed)?;
         channels::may_publish(&self.db, caller, channel).await?;
-        self.tell_ephemeral(caller, name, kind, data, Audience::Everyone);
+        self.teller.tell(caller.organization, name, kind, Some(&actor_of(caller)), data, Audience::Everyone);
         Ok(())
-    }
-
-    /// Passes something on; id, actor and time are ours.
-    pub(super) fn tell_ephemeral(
-        &self,
-        caller: &Caller,
-        name: &str,
-        kind: &'static str,
-        data: &Value,
-        audience: Audience,
-    ) {
-        let now = self.clock.now();
-        let actor = actor_of(caller);
-        let body = encode_body(self.random.uuid_v7(now), kind, now, Some(&actor), true, data);
-        self.hub.publish_ephemeral(name, body, audience);
     }
 }

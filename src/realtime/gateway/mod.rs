@@ -2,7 +2,9 @@
 
 mod channels;
 mod ephemeral;
+mod inboxes;
 mod rpc;
+mod tell;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +13,9 @@ use futures_util::future::try_join;
 use serde::Serialize;
 
 pub use channels::Channel;
+pub use inboxes::Inboxes;
 pub use rpc::methods;
+pub use tell::Teller;
 
 use super::{
     disconnect::{close, error},
@@ -24,7 +28,6 @@ use super::{
 use crate::{
     base::{
         clock::{Clock, Timestamp},
-        random::Random,
         secret::Secret,
     },
     domain::{
@@ -47,8 +50,8 @@ pub struct Gateway {
     db: Db,
     services: Arc<Services>,
     clock: Clock,
-    random: Random,
     hub: Hub,
+    teller: Teller,
     limits: Limits,
 }
 
@@ -60,10 +63,10 @@ pub struct Parts {
     pub services: Arc<Services>,
     /// Time.
     pub clock: Clock,
-    /// Randomness.
-    pub random: Random,
     /// The connections.
     pub hub: Hub,
+    /// What is not stored goes out through it.
+    pub teller: Teller,
     /// Bounds.
     pub limits: Limits,
 }
@@ -113,8 +116,8 @@ const FEATURES: &[&str] = &["workboxes", "receipts", "rings", "calls", "attachme
 impl Gateway {
     /// Wires it.
     pub fn new(parts: Parts) -> Self {
-        let Parts { db, services, clock, random, hub, limits } = parts;
-        Self { db, services, clock, random, hub, limits }
+        let Parts { db, services, clock, hub, teller, limits } = parts;
+        Self { db, services, clock, hub, teller, limits }
     }
 
     async fn welcome(&self, caller: &Caller) -> Result<Bytes, Error> {

@@ -16,7 +16,7 @@ use crate::{
         caller::Caller,
         codes::Code,
         error::{Error, Result},
-        event::{StreamKind, user_channel},
+        event::{NewEvent, StreamKind, user_channel},
         ids::{GroupId, OrgId, PersonId},
         once::Once,
         permission::Permissions,
@@ -25,7 +25,11 @@ use crate::{
     service::{
         addresses,
         person_views::{UserView, role_named},
-        tokens::{Revoked, permissions_of},
+        tokens::{
+            Revoked, permissions_of,
+            told::{Reason, token_revoked},
+        },
+        tools::actor_of,
     },
     store::{
         Stmt, idempotency,
@@ -90,6 +94,15 @@ struct Made {
     user: PersonId,
 }
 
+/// `invitation.received`.
+#[derive(Serialize)]
+struct InvitationReceived<'a> {
+    enterprise_id: OrgId,
+    enterprise_name: &'a str,
+    /// By itself: the address lies in one of the organisation's domains.
+    accepted: bool,
+}
+
 impl People {
     /// Makes or invites somebody in the caller's organisation.
     pub async fn create(&self, caller: &Caller, new: NewUser, once: &Once) -> Result<PersonId> {
@@ -133,6 +146,16 @@ impl People {
             append.with(self.audit(caller, "user.created", person.id, &json!({ "name": person.name }))?);
         let view = UserView::new(&person.row(), now, false);
         append.events.push(self.event(caller, &organization, "user.created", &view));
+        if new.invite {
+            let data = InvitationReceived {
+                enterprise_id: organization.id,
+                enterprise_name: &organization.name,
+                accepted: person.confirmed_at.is_some(),
+            };
+            let (id, actor) = (self.parts.random.uuid_v7(now), actor_of(caller));
+            let event = NewEvent::new(person.stream, "invitation.received", id, now, Some(&actor), &data);
+            append.events.push(event);
+        }
         for row in idempotency::rows(once, &Made { user: person.id }, now, now.minus(self.parts.keep)) {
             append = append.with(row);
         }
@@ -225,6 +248,9 @@ impl People {
         let after = changed(&before, &row, now);
         if row.ends_tokens {
             append = append.with(token_store::revoke_person(id, now));
+            let (actor, random) = (actor_of(caller), &self.parts.random);
+            let reason = Reason::Deactivated;
+            append.events.push(token_revoked(before.stream_id, None, reason, Some(&actor), random, now));
         }
         let changed_fields = names_of(&row);
         append =

@@ -18,10 +18,15 @@ use crate::{
         once::Once,
         permission::Permissions,
     },
+    journal::{Append, RowOp},
     service::{
         addresses,
         person_views::{UserView, status},
-        tokens::Revoked,
+        tokens::{
+            Revoked,
+            told::{Reason, token_revoked},
+        },
+        tools::actor_of,
     },
     store::{
         idempotency,
@@ -107,7 +112,23 @@ impl People {
         let view =
             Changed { user: UserView::new(&after, now, self.is_online(&after)), changed: changed_fields };
         append.events.push(self.event(caller, &organization, "user.updated", &view));
+        if !ended.is_empty() {
+            let actor = actor_of(caller);
+            let reason = Reason::PasswordChanged;
+            let random = &self.parts.random;
+            append.events.push(token_revoked(
+                before.stream_id,
+                Some(&ended),
+                reason,
+                Some(&actor),
+                random,
+                now,
+            ));
+        }
         self.parts.journal.append(append).await?;
+        if row.status.is_some() {
+            self.parts.reachability.changed(before.login_id);
+        }
         for family in ended {
             self.parts.tokens.revoke(Revoked::Family(family));
         }
@@ -159,16 +180,29 @@ impl People {
         once: &Once,
     ) -> Result<()> {
         let now = self.parts.clock.now();
-        let stmt =
-            people::set_availability(caller.organization, caller.person()?, status, message, until, now);
-        let mut tx = self.parts.db.begin().await?;
-        if stmt.execute(&mut tx).await? == 0 {
-            return Err(GONE.into());
-        }
+        let (organization, id) = (self.organization(caller.organization).await?, caller.person()?);
+        let before = self.living(caller.organization, id).await?;
+        let after = PersonRow {
+            status,
+            status_message: message.clone(),
+            unavailable_expires_at: until,
+            updated_at: now,
+            ..before
+        };
+        let stmt = people::set_availability(caller.organization, id, status, message, until, now);
+        let mut append = Append::default();
+        append.rows.push(RowOp::exec_one(stmt, GONE));
         for row in idempotency::rows(once, &(), now, now.minus(self.parts.keep)) {
-            row.execute(&mut tx).await?;
+            append = append.with(row);
         }
-        Ok(tx.commit().await?)
+        let view = Changed {
+            user: UserView::new(&after, now, self.is_online(&after)),
+            changed: vec!["status", "status_message", "unavailable_expires_at"],
+        };
+        append.events.push(self.event(caller, &organization, "user.updated", &view));
+        self.parts.journal.append(append).await?;
+        self.parts.reachability.changed(after.login_id);
+        Ok(())
     }
 
     /// Registers a push device for the caller; a device that was somebody else's becomes the caller's.
@@ -201,7 +235,9 @@ impl People {
         for row in idempotency::rows(once, &(), now, now.minus(self.parts.keep)) {
             row.execute(&mut tx).await?;
         }
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        self.parts.reachability.changed(device.login);
+        Ok(())
     }
 
     /// Forgets the caller's device with that push id (or device id).
@@ -211,6 +247,7 @@ impl People {
         if removed == 0 {
             return Err(Error::new(Code::UnknownDevice, "no such device"));
         }
+        self.parts.reachability.changed(caller.login.unwrap_or(person));
         Ok(())
     }
 }

@@ -12,6 +12,7 @@
 pub mod claims;
 mod mint;
 mod standing;
+pub mod told;
 
 use std::sync::{Arc, OnceLock};
 

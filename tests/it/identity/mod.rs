@@ -165,6 +165,7 @@ impl World {
             ids.clone(),
             clock.clone(),
             random.clone(),
+            journal.clone(),
             tokens.clone(),
             keep,
         );

@@ -6,6 +6,7 @@ mod client;
 mod commands;
 mod emulation;
 mod hostile;
+mod inboxes;
 mod limits;
 mod namespaces;
 mod sdk;

@@ -31,6 +31,7 @@ use switchboard::{
         signing_keys::SigningKeys,
         tokens::{Login, Origin, Tokens},
         tools::Tools,
+        unread::Unread,
         workboxes::{
             GuestNotice, GuestNotices, Invitation, ListRequest, NewWorkbox, WorkboxOptions, WorkboxView,
             Workboxes,
@@ -132,7 +133,7 @@ impl World {
             sessions,
             keep_outcomes: DAY,
         };
-        let messages = Messages::new(tools.clone());
+        let messages = Messages::new(tools.clone(), Unread::default());
         let sent = Arc::new(Sent::default());
         let options = WorkboxOptions { public_url: "https://help.test".to_owned(), link_life: LINK_LIFE };
         let notices = Arc::clone(&sent);

@@ -333,11 +333,12 @@ impl State {
     }
 
     fn add_member(&mut self, who: Who, organizer: bool, facts: &mut Facts) {
-        let known = self.members.get(&who.person);
-        if known.is_none_or(|member| organizer && !member.organizer) {
-            self.members.insert(who.person, Member { login: who.login, organizer });
-            facts.push(Fact::MemberAdded { who, organizer });
+        match self.members.get(&who.person) {
+            None => facts.push(Fact::MemberAdded { who, organizer }),
+            Some(member) if organizer && !member.organizer => facts.push(Fact::OrganizerAdded(who)),
+            Some(_) => return,
         }
+        self.members.insert(who.person, Member { login: who.login, organizer });
     }
 
     fn remove_member(&mut self, person: PersonId, now: Timestamp, facts: &mut Facts) {

@@ -10,7 +10,7 @@ use crate::{
     domain::{
         codes::Code,
         error::{Error, Result},
-        event::{encode_body, session_channel},
+        event::session_channel,
         ids::{CallId, ConversationId, PersonId, RingId, SessionId},
         machine::ring::DeclineReason,
         permission::Permissions,
@@ -266,9 +266,9 @@ async fn signal(ask: Ask<'_>) -> Result<Value> {
     }
     let gateway = ask.gateway;
     let session = gateway.services.calls.signal_route(ask.caller, &call_id, to).await?;
-    let (now, actor) = (gateway.clock.now(), actor_of(ask.caller));
+    let (channel, actor) = (session_channel(session), actor_of(ask.caller));
     let data = json!({ "call_id": call_id, "from": ask.caller.person()?, "payload": payload });
-    let body = encode_body(gateway.random.uuid_v7(now), "signal", now, Some(&actor), true, &data);
-    gateway.hub.publish_ephemeral(&session_channel(session), body, Audience::Person(to));
+    let organization = ask.caller.organization;
+    gateway.teller.tell(organization, &channel, "signal", Some(&actor), &data, Audience::Person(to));
     Ok(json!({}))
 }

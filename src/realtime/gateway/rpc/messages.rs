@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Ask, Gateway, Row, THREAD, allow, parse, to_value, wrong};
+use super::{Ask, Gateway, PLACE, Row, TALK, THREAD, allow, parse, to_value, wrong};
 use crate::{
     base::clock::Timestamp,
     domain::{
@@ -20,7 +20,8 @@ use crate::{
 };
 
 pub(super) const ACTIONS: &[Row] = &[
-    ("message.send", THREAD, Permissions::USE_WORKBOXES, |ask| Box::pin(send(ask))),
+    // In a workbox or in a session: what it needs depends on where it goes.
+    ("message.send", PLACE, Permissions::NONE, |ask| Box::pin(send(ask))),
     ("message.edit", THREAD, Permissions::USE_WORKBOXES, |ask| Box::pin(edit(ask))),
     ("message.delete", THREAD, Permissions::USE_WORKBOXES, |ask| Box::pin(delete(ask))),
     ("message.history", THREAD, Permissions::USE_WORKBOXES, |ask| Box::pin(history(ask))),
@@ -34,20 +35,26 @@ impl Gateway {
     pub(in crate::realtime::gateway) async fn send_published(
         &self,
         caller: &Caller,
-        id: ConversationId,
-        internal: bool,
+        channel: Channel,
         data: &[u8],
     ) -> Result<()> {
         #[derive(Deserialize)]
         struct Published {
             data: Option<Value>,
         }
-        allow(caller, THREAD, Permissions::USE_WORKBOXES)?;
         let Published { data: inner } = parse(data)?;
         let draft = match inner {
             Some(inner) => serde_json::from_value::<NewMessage>(inner).map_err(wrong)?,
             None => NewMessage { kind: None, ..parse::<NewMessage>(data)? },
         };
+        if let Channel::Session(session) = channel {
+            allow(caller, TALK, Permissions::CALL)?;
+            let draft = draft.into_draft(false)?;
+            return self.services.session_messages.send(caller, session, draft).await.map(drop);
+        }
+        let (id, internal) = conversation_of(channel)
+            .ok_or_else(|| Error::invalid("messages go to workbox, internal and session channels"))?;
+        allow(caller, THREAD, Permissions::USE_WORKBOXES)?;
         self.services.messages.send(caller, id, draft.into_draft(internal)?, &Once::none()).await.map(drop)
     }
 }
@@ -94,9 +101,14 @@ pub(super) struct Place {
 }
 
 impl Place {
+    fn channel(&self) -> Option<Channel> {
+        self.channel.as_deref().and_then(Channel::parse)
+    }
+
     pub(super) fn resolve(&self) -> Result<(ConversationId, bool)> {
         match (&self.channel, self.workbox_id) {
-            (Some(name), None) => Channel::parse(name)
+            (Some(_), None) => self
+                .channel()
                 .and_then(conversation_of)
                 .ok_or_else(|| Error::invalid("`channel` must be workbox:<id> or internal:<id>")),
             (None, Some(id)) => Ok((id, false)),
@@ -115,6 +127,12 @@ pub(super) fn place(ask: &Ask<'_>) -> Result<(ConversationId, bool)> {
 }
 
 async fn send(ask: Ask<'_>) -> Result<Value> {
+    if let Some(Channel::Session(session)) = parse::<Place>(ask.data)?.channel() {
+        let draft = parse::<NewMessage>(ask.data)?.into_draft(false)?;
+        allow(ask.caller, TALK, Permissions::CALL)?;
+        return to_value(ask.gateway.services.session_messages.send(ask.caller, session, draft).await?);
+    }
+    allow(ask.caller, THREAD, Permissions::USE_WORKBOXES)?;
     let (id, internal) = place(&ask)?;
     let draft = parse::<NewMessage>(ask.data)?.into_draft(internal)?;
     to_value(ask.gateway.services.messages.send(ask.caller, id, draft, &ask.once).await?)

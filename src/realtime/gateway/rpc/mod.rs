@@ -26,7 +26,7 @@ use crate::{
         disconnect::error,
         port::{ConnectionId, Identity, Refusal},
     },
-    service::people::Device,
+    service::{people::Device, person_views::status_of},
     store::{idempotency, people},
 };
 
@@ -151,11 +151,13 @@ async fn presence(ask: Ask<'_>) -> Result<Value> {
     let gateway = ask.gateway;
     let people = people::many(&gateway.db, ask.caller.organization, users).await?;
     let reachable = gateway.services.reachability.among(people.iter().map(|person| person.login_id)).await?;
+    let now = gateway.clock.now();
     let users: Vec<Value> = people
         .iter()
         .map(|person| {
-            let reachable = reachable.contains(&person.login_id);
-            json!({ "user_id": person.id, "reachable": reachable, "status": person.status })
+            let online = gateway.services.reachability.is_connected(person.login_id);
+            let (reachable, status) = (reachable.contains(&person.login_id), status_of(person, now, online));
+            json!({ "user_id": person.id, "reachable": reachable, "status": status })
         })
         .collect();
     Ok(json!({ "users": users }))

@@ -1,0 +1,138 @@
+//! What changed and waits to be dealt with: each key once, however often it changed meanwhile.
+
+use std::{
+    collections::HashSet,
+    future::Future,
+    hash::Hash,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+/// A set that one task empties and anybody fills. Cheap to clone.
+#[derive(Debug)]
+pub struct Changes<K>(Arc<Inner<K>>);
+
+#[derive(Debug)]
+struct Inner<K> {
+    waiting: Mutex<HashSet<K>>,
+    filled: Notify,
+}
+
+/// How [`Changes::follow`] works.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Keys that are dealt with at once.
+    pub most: usize,
+    /// The least time between two rounds.
+    pub pause: Duration,
+    /// Work takes at most one part in so many of the time: what costs more happens less often.
+    pub share: u32,
+}
+
+impl<K> Clone for Changes<K> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K> Default for Changes<K> {
+    fn default() -> Self {
+        Self(Arc::new(Inner { waiting: Mutex::default(), filled: Notify::new() }))
+    }
+}
+
+impl<K: Clone + Eq + Hash> Changes<K> {
+    /// Notes that `key` has changed. Never waits.
+    pub fn note(&self, key: K) {
+        let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = waiting.is_empty();
+        waiting.insert(key);
+        if first {
+            self.0.filled.notify_one();
+        }
+    }
+
+    /// Up to `most` keys; waits for the first.
+    pub async fn take(&self, most: usize) -> Vec<K> {
+        loop {
+            let taken = self.take_now(most);
+            if !taken.is_empty() {
+                return taken;
+            }
+            self.0.filled.notified().await;
+        }
+    }
+
+    fn take_now(&self, most: usize) -> Vec<K> {
+        let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() <= most {
+            return waiting.drain().collect();
+        }
+        let taken: Vec<K> = waiting.iter().take(most).cloned().collect();
+        for key in &taken {
+            waiting.remove(key);
+        }
+        taken
+    }
+
+    /// Deals with what changes, for ever: the first change after a quiet time at once, then no faster than `pace`.
+    pub async fn follow<F: Future<Output = ()>>(&self, pace: Pace, mut work: impl FnMut(Vec<K>) -> F) {
+        loop {
+            let some = self.take(pace.most).await;
+            let began = Instant::now();
+            work(some).await;
+            tokio::time::sleep((began.elapsed() * pace.share).max(pace.pause)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_key_waits_once_however_often_it_changes() {
+        let changes = Changes::default();
+        for key in [1, 2, 1, 1] {
+            changes.note(key);
+        }
+        let mut taken = changes.take(10).await;
+        taken.sort_unstable();
+        assert_eq!(taken, [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn no_more_are_taken_than_asked_for_and_the_rest_stays() {
+        let changes = Changes::default();
+        (0..5).for_each(|key| changes.note(key));
+        let mut all = changes.take(3).await;
+        assert_eq!(all.len(), 3);
+        all.extend(changes.take(3).await);
+        all.sort_unstable();
+        assert_eq!(all, [0, 1, 2, 3, 4]);
+    }
+
+    #[tokio::test]
+    async fn changes_within_a_pause_wait_for_its_end() {
+        let (changes, rounds) = (Changes::default(), Arc::new(Mutex::new(Vec::new())));
+        let pace = Pace { most: 10, pause: Duration::from_hours(1), share: 20 };
+        let (follower, seen) = (changes.clone(), Arc::clone(&rounds));
+        let following = follower.follow(pace, |keys: Vec<i32>| {
+            seen.lock().unwrap().push(keys);
+            std::future::ready(())
+        });
+        let telling = async {
+            changes.note(0);
+            while rounds.lock().unwrap().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            (1..4).for_each(|key| changes.note(key));
+            tokio::task::yield_now().await;
+        };
+        tokio::select! { () = following => {}, () = telling => {} }
+        assert_eq!(*rounds.lock().unwrap(), [[0]]);
+        assert_eq!(changes.take_now(10).len(), 3);
+    }
+}
