@@ -105,12 +105,18 @@ pub struct CallRow {
     pub updated_at: Timestamp,
 }
 
+/// The call that somebody is in.
+#[derive(sqlx::FromRow)]
+pub(super) struct PresentCall {
+    call_id: CallId,
+}
+
 static PRESENT: Bulk = Bulk::new(
     "select v.column1 as asked, p.call_id from",
     &[Int, Int],
     "join call_participant p on p.login_id = v.column2 and p.left_at is null",
 );
-const PRESENCE: Question<PersonId, (CallId,)> =
+const PRESENCE: Question<PersonId, PresentCall> =
     Question { bulk: &PRESENT, fill: |v, login| v.bind(*login), gather: |gathers| &gathers.presence };
 static RINGS_TO: Bulk = Bulk::new(
     concat!("select v.column1 as asked, ", ring_columns!(), " from"),
@@ -202,7 +208,7 @@ pub async fn sessions_with_call(db: &Db, sessions: &[SessionId]) -> Result<Vec<S
 
 /// The call that a human being is in.
 pub async fn present_call(db: &Db, login: PersonId) -> Result<Option<CallId>> {
-    Ok(PRESENCE.ask(db, login).await?.pop().map(|(call,)| call))
+    Ok(PRESENCE.ask(db, login).await?.pop().map(|present| present.call_id))
 }
 
 /// Which of these human beings are in a call, and in which.

@@ -17,17 +17,23 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{
-    Bulk, Db, Result, Row, StoreError, calls::RingRow, messages::Watermark, people::Face, stmt::Tuple,
-    streams::StreamRow, tokens::PersonState,
+    Bulk, Db, Result, Row, StoreError,
+    calls::{PresentCall, RingRow},
+    messages::Watermark,
+    people::Face,
+    stmt::Tuple,
+    streams::StreamRow,
+    tokens::PersonState,
 };
-use crate::domain::ids::{CallId, ConversationId, OrgId, PersonId};
+use crate::domain::ids::{ConversationId, OrgId, PersonId};
 
 /// Questions of one statement at most.
 const TOGETHER: usize = 256;
 
 /// One kind of question: `K` asks, any number of `R` is the answer.
 ///
-/// Its [`Bulk`] selects `v.column1 as asked` and the columns of `R`; `column1` numbers the questions.
+/// Its [`Bulk`] selects `v.column1 as asked` and the columns of `R`, which is read by name: no tuple. `column1` numbers
+/// the questions.
 pub(super) struct Gather<K, R>(Mutex<State<K, R>>);
 
 struct State<K, R> {
@@ -44,7 +50,7 @@ pub(super) struct Gathers {
     pub faces: Gather<PersonId, Face>,
     pub people: Gather<(PersonId, Option<Uuid>), PersonState>,
     pub places: Gather<(OrgId, ConversationId, PersonId), Watermark>,
-    pub presence: Gather<PersonId, (CallId,)>,
+    pub presence: Gather<PersonId, PresentCall>,
     pub rings: Gather<PersonId, RingRow>,
     pub streams: Gather<(OrgId, String), StreamRow>,
 }
