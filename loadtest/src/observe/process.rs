@@ -1,0 +1,74 @@
+//! CPU and memory of processes, out of `/proc`.
+
+use std::fs;
+
+/// A process, or several that count as one (a server and its database).
+#[derive(Clone, Debug)]
+pub struct Process {
+    pids: Vec<u32>,
+}
+
+/// Clock ticks of a second: what Linux has told programs for decades.
+const TICKS: f64 = 100.0;
+/// Bytes of a page, likewise.
+const PAGE: f64 = 4096.0;
+
+impl Process {
+    /// The processes of these ids.
+    pub fn new(pids: Vec<u32>) -> Self {
+        Self { pids }
+    }
+
+    /// This process.
+    pub fn own() -> Self {
+        Self { pids: vec![std::process::id()] }
+    }
+
+    fn sum(&self, of: impl Fn(u32) -> Option<f64>) -> Option<f64> {
+        let found: Vec<_> = self.pids.iter().filter_map(|pid| of(*pid)).collect();
+        (!found.is_empty()).then(|| found.iter().sum())
+    }
+
+    /// CPU seconds so far.
+    pub fn cpu_seconds(&self) -> Option<f64> {
+        self.sum(|pid| cpu_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?))
+    }
+
+    /// Resident memory in megabytes.
+    pub fn rss_mb(&self) -> Option<f64> {
+        self.sum(|pid| {
+            let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+            let pages: f64 = text.split_whitespace().nth(1)?.parse().ok()?;
+            Some(pages * PAGE / 1_048_576.0)
+        })
+    }
+}
+
+/// User and system time of a line of `/proc/PID/stat`.
+fn cpu_of(stat: &str) -> Option<f64> {
+    // The name may hold anything, blanks and brackets included; what follows its last bracket is regular.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace().skip(11);
+    let user: f64 = fields.next()?.parse().ok()?;
+    let system: f64 = fields.next()?.parse().ok()?;
+    Some((user + system) / TICKS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_is_found_behind_any_name() {
+        let line = "7 (a) b (c) S 1 7 7 0 -1 4194560 3130 0 0 0 250 50 0 0 20 0 5 0 100 1 1";
+        assert_eq!(cpu_of(line), Some(3.0));
+    }
+
+    #[test]
+    fn this_process_has_memory_and_time() {
+        let own = Process::own();
+        assert!(own.rss_mb().unwrap() > 0.5);
+        assert!(own.cpu_seconds().is_some());
+        assert!(Process::new(vec![]).rss_mb().is_none());
+    }
+}
