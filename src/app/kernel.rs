@@ -14,7 +14,7 @@ use crate::{
     bus::relay::Wake,
     config::Config,
     domain::machine::call::Timing,
-    journal::{Append, Journal, JournalMetrics, JournalOptions, NodeEpoch},
+    journal::{Append, Journal, JournalMetrics, JournalOptions, NodeEpoch, TailOptions, Tails},
     live::{
         Ground, LiveMetrics, Registry, RegistryOptions,
         call_session::{SessionLoader, Sessions},
@@ -42,6 +42,8 @@ pub struct Kernel {
 /// What services stand on, and what the server goes on wiring.
 pub(super) struct Wired {
     pub journal: Journal,
+    /// Newest events of streams that are being caught up on.
+    pub tails: Tails,
     pub conversations: Conversations,
     pub sessions: Sessions,
     pub metrics: Metrics,
@@ -128,12 +130,18 @@ async fn wire(base: &Foundation, system: &ActorSystem) -> Result<(Hub, Wired), S
     });
     let hub = Hub::new((&**config).into(), tasks.clone(), clock.clone(), random.clone(), socket_metrics);
     let (wake, unread) = (Wake::default(), Unread::default());
+    let tails = Tails::new(db.clone(), tasks.clone(), TailOptions::default());
     let journal = Journal::start(
         db.clone(),
         NodeEpoch::claim(db).await?,
         JournalOptions { queue: config.journal.queue, batch: config.journal.batch },
         random.clone(),
-        vec![Arc::new(hub.clone()), Arc::new(wake.clone()), Arc::new(unread.clone())],
+        vec![
+            Arc::new(tails.clone()),
+            Arc::new(hub.clone()),
+            Arc::new(wake.clone()),
+            Arc::new(unread.clone()),
+        ],
         journal_metrics,
         tasks,
     );
@@ -158,5 +166,5 @@ async fn wire(base: &Foundation, system: &ActorSystem) -> Result<(Hub, Wired), S
         RegistryOptions { mailbox, idle: calls.idle_seconds },
         ground,
     );
-    Ok((hub, Wired { journal, conversations, sessions, metrics, wake, unread }))
+    Ok((hub, Wired { journal, tails, conversations, sessions, metrics, wake, unread }))
 }

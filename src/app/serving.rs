@@ -100,6 +100,7 @@ fn gateway(kernel: &Kernel, teller: Teller) -> Gateway {
     };
     Gateway::new(gateway::Parts {
         db: kernel.db().clone(),
+        tails: kernel.wired.tails.clone(),
         services: Arc::clone(&kernel.services),
         clock: ports.clock.clone(),
         hub: kernel.hub.clone(),

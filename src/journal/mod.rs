@@ -15,6 +15,7 @@ mod metrics;
 mod port;
 mod read;
 mod retention;
+mod tails;
 mod writer;
 
 pub use append::{Append, Chain, Committed, Guard, MarkerRow, MessageRow, NewStream, Refusal, RowOp};
@@ -23,6 +24,7 @@ pub use metrics::JournalMetrics;
 pub use port::{AfterCommit, CommittedEvent};
 pub use read::{Position, StoredEvent, position, read_after, read_before};
 pub use retention::{Retention, enforce_retention};
+pub use tails::{Page, TailOptions, Tails};
 pub use writer::{Journal, JournalOptions};
 
 /// The statements of a commit that take many rows at once, for the same tests.

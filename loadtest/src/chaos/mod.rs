@@ -33,5 +33,10 @@ impl fmt::Display for Cycle {
     }
 }
 #[derive(clap::Args)]
-pub struct Chaos { #[arg(long)] binary: Option<std::path::PathBuf> }
-pub async fn command(_: Chaos, _: tokio::sync::watch::Receiver<bool>) -> Result<bool, String> { Ok(true) }
+pub struct Chaos {
+    #[arg(long)]
+    binary: Option<std::path::PathBuf>,
+}
+pub async fn command(_: Chaos, _: tokio::sync::watch::Receiver<bool>) -> Result<bool, String> {
+    Ok(true)
+}

@@ -1,2 +1,4 @@
 //! A result as a page.
-pub fn render(_: &super::Report) -> String { String::new() }
+pub fn render(_: &super::Report) -> String {
+    String::new()
+}

@@ -105,7 +105,8 @@ pub async fn run(scenario: Scenario, cast: Cast, options: Options, stop: watch::
     };
     let mut marks = vec![mark("start")];
     let (ended, end) = watch::channel(false);
-    let ticker = tokio::spawn(tick(world.clone(), shared.clone(), options.server.clone(), options.is_quiet, end));
+    let ticker =
+        tokio::spawn(tick(world.clone(), shared.clone(), options.server.clone(), options.is_quiet, end));
 
     let tasks = connect(&world, &options, &stop).await;
     settle(&world, &stop).await;
@@ -162,7 +163,8 @@ async fn connect(world: &Arc<World>, options: &Options, stop: &watch::Receiver<b
             continue;
         }
         let person = number / population.devices;
-        let (client, task) = Client::start(number, world.people[person].clone(), endpoint.clone(), world.clone());
+        let (client, task) =
+            Client::start(number, world.people[person].clone(), endpoint.clone(), world.clone());
         if population.subscribe {
             for room in &world.rooms_of[person] {
                 let (client, channel) = (client.clone(), world.rooms[*room].channel.clone());

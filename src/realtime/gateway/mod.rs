@@ -36,7 +36,7 @@ use crate::{
         error::Error,
         ids::{ConversationId, Offset, OrgId, PersonId},
     },
-    journal,
+    journal::{self, Tails},
     service::{
         Services,
         calls::{ActiveCall, Incoming},
@@ -48,6 +48,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Gateway {
     db: Db,
+    tails: Tails,
     services: Arc<Services>,
     clock: Clock,
     hub: Hub,
@@ -59,6 +60,8 @@ pub struct Gateway {
 pub struct Parts {
     /// For channels and pages of streams.
     pub db: Db,
+    /// The newest events of streams that are being caught up on.
+    pub tails: Tails,
     /// The use cases.
     pub services: Arc<Services>,
     /// Time.
@@ -116,8 +119,8 @@ const FEATURES: &[&str] = &["workboxes", "receipts", "rings", "calls", "attachme
 impl Gateway {
     /// Wires it.
     pub fn new(parts: Parts) -> Self {
-        let Parts { db, services, clock, hub, teller, limits } = parts;
-        Self { db, services, clock, hub, teller, limits }
+        let Parts { db, tails, services, clock, hub, teller, limits } = parts;
+        Self { db, tails, services, clock, hub, teller, limits }
     }
 
     async fn welcome(&self, caller: &Caller) -> Result<Bytes, Error> {
@@ -192,16 +195,19 @@ impl Gateway {
     async fn page(&self, request: PageRequest) -> Result<Page, Refusal> {
         let limit = u32::try_from(request.limit).unwrap_or(u32::MAX);
         let from = Offset(i64::try_from(request.from).unwrap_or(i64::MAX));
-        let rows = match request.direction {
-            Direction::After => journal::read_after(&self.db, request.stream, from, limit).await,
-            Direction::Before => journal::read_before(&self.db, request.stream, from, limit).await,
-        }
-        .map_err(Error::from)?;
+        let page = match request.direction {
+            Direction::After => self.tails.after(request.stream, from, limit).await?,
+            Direction::Before => {
+                let rows = journal::read_before(&self.db, request.stream, from, limit).await;
+                let rows = rows.map_err(Error::from)?.into_iter();
+                Arc::new(rows.map(|row| (row.offset, Bytes::from(row.body))).collect())
+            }
+        };
         let mut bytes = 0;
-        let mut events = Vec::with_capacity(rows.len());
-        for row in rows {
-            bytes += row.body.len();
-            events.push((unsigned(row.offset), Bytes::from(row.body)));
+        let mut events = Vec::with_capacity(page.len());
+        for (offset, body) in page.iter() {
+            bytes += body.len();
+            events.push((unsigned(*offset), body.clone()));
             if bytes >= request.bytes {
                 break;
             }

@@ -4,6 +4,7 @@ mod bulk;
 mod ids;
 mod plans;
 mod schema;
+mod tails;
 mod transactions;
 mod upkeep;
 mod values;
