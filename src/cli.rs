@@ -124,6 +124,10 @@ impl Cli {
 }
 
 fn serve(config: Config, demo: bool) -> Result<(), Failure> {
+    if demo && !config.http.listen.ip().is_loopback() {
+        let told = format!("--demo is for this machine only, and http.listen is {}", config.http.listen);
+        return Err(Failure::Usage(told));
+    }
     let app = App::start(config, Ports::system())?;
     let guide = if demo { app.demo()? } else { String::new() };
     let address = app.address();

@@ -11,7 +11,7 @@ use crate::{
 operations! {
     base "";
     /// A file by its signed address. Answers ranges and entity tags; the address works for a short time.
-    GET "/files/{token}" => 200 download_file(Seg<String>) -> File, None [root], fails NotFound | LinkExpired;
+    GET "/files/{token}" => 200 download_file(Seg<String>) -> File, None [root, keyless], fails NotFound | LinkExpired;
 }
 
 async fn download_file(cx: &Cx, Seg(token): Seg<String>) -> Result<File> {

@@ -158,6 +158,31 @@ fn mistakes_name_file_key_and_reason() {
 }
 
 #[test]
+fn a_bus_elsewhere_needs_tls_and_credentials() {
+    let taken = |url: &str| Config::with(&format!("[bus]\nurl = \"{url}\"")).is_ok();
+    for url in [
+        "nats://localhost:4222",
+        "nats://127.0.0.2",
+        "nats://u:p@[::1]:4222",
+        "tls://u:p@n1.example,tls://u:p@n2.example",
+    ] {
+        assert!(taken(url), "{url}");
+    }
+    for url in [
+        "nats://10.0.0.1",
+        "nats://u:p@n1.example",
+        "tls://n1.example",
+        "http://localhost",
+        "nats://localhost.example",
+        "nats://127.0.0.1.example",
+        "nats://127.0.0.1,nats://n1.example",
+        "nats://localhost@n1.example",
+    ] {
+        assert!(!taken(url), "{url}");
+    }
+}
+
+#[test]
 fn debug_shows_no_secret() {
     let config = Config::with(
         "[database]\nurl = \"postgres://u:hush-1@h/d\"\n[files]\ns3_secret_key = \"hush-2\"\n\

@@ -347,6 +347,9 @@ impl Dispatcher {
 
     async fn caller(&self, entry: &Entry, credentials: Credentials<'_>) -> Result<Option<Caller>> {
         let op = entry.op;
+        if op.options.keyless && op.auth == super::Auth::None {
+            return Ok(None);
+        }
         let caller = self.parts.authenticate.authenticate(entry.family.name, credentials, op.auth).await?;
         match caller {
             None if op.auth == super::Auth::None => Ok(None),

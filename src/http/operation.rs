@@ -130,12 +130,14 @@ pub struct Options {
     pub reads: bool,
     /// The path stands at the host's root, without the family's base.
     pub root: bool,
+    /// Opened by browsers, which send no header of ours: the application's key is not asked for.
+    pub keyless: bool,
 }
 
 impl Options {
     /// Nothing special.
     pub const fn new() -> Self {
-        Self { no_store: false, upload: false, limit: None, reads: false, root: false }
+        Self { no_store: false, upload: false, limit: None, reads: false, root: false, keyless: false }
     }
     /// Sets [`Options::no_store`].
     #[must_use]
@@ -165,6 +167,12 @@ impl Options {
     #[must_use]
     pub const fn root(mut self) -> Self {
         self.root = true;
+        self
+    }
+    /// Sets [`Options::keyless`].
+    #[must_use]
+    pub const fn keyless(mut self) -> Self {
+        self.keyless = true;
         self
     }
 }

@@ -9,6 +9,16 @@ pub enum Dialect {
     Postgres,
 }
 
+impl Dialect {
+    /// Its name in logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgresql",
+        }
+    }
+}
+
 /// Two texts of one statement, with the same placeholders and result columns.
 #[derive(Clone, Copy, Debug)]
 pub struct Dialects {

@@ -2,7 +2,8 @@
 
 use std::{
     borrow::Cow,
-    fmt::Write as _,
+    fmt::{self, Write as _},
+    panic::Location,
     time::{Duration, Instant},
 };
 
@@ -18,16 +19,19 @@ use super::{Db, Dialect, Dialects, Result, StoreError, Tx, Value, db::Engine, tx
 const SLOW: Duration = Duration::from_millis(500);
 
 /// A statement from one text that both engines take (`$1` placeholders, reused and out of order as you like).
+#[track_caller]
 pub fn sql(text: &'static str) -> Stmt {
-    Stmt { text: Cow::Borrowed(text), postgres: None, values: Vec::new() }
+    Stmt { text: Cow::Borrowed(text), postgres: None, values: Vec::new(), place: Location::caller() }
 }
 
 /// A statement from a text per engine, with the same placeholders and result columns.
+#[track_caller]
 pub fn sql_for(texts: Dialects) -> Stmt {
     Stmt {
         text: Cow::Borrowed(texts.sqlite),
         postgres: Some(Cow::Borrowed(texts.postgres)),
         values: Vec::new(),
+        place: Location::caller(),
     }
 }
 
@@ -38,6 +42,8 @@ pub struct Stmt {
     text: Cow<'static, str>,
     postgres: Option<Cow<'static, str>>,
     values: Vec<Value>,
+    /// Where in the source it was begun, for the log.
+    place: &'static Location<'static>,
 }
 
 /// Rows of values that are being filled, for [`super::Bulk`].
@@ -195,6 +201,13 @@ impl Stmt {
         // Free of data: only `&'static str` and placeholders get into a text.
         let text = AssertSqlSafe(text).into_sql_str();
         let reads = starts_with_word(text.as_str(), "select") || starts_with_word(text.as_str(), "with");
+        tracing::trace!(
+            db.system = dialect.name(),
+            db.statement = text.as_str(),
+            db.types = %Types(&self.values),
+            code.location = %self.place,
+            "statement"
+        );
         let started = Instant::now();
         let result = match target {
             Target::Db(db) => match db.engine() {
@@ -217,12 +230,30 @@ impl Stmt {
         };
         let took = started.elapsed();
         if took >= SLOW {
-            tracing::warn!(db.statement = text.as_str(), took_ms = took.as_millis(), "slow statement");
+            tracing::warn!(
+                db.statement = text.as_str(),
+                code.location = %self.place,
+                took_ms = took.as_millis(),
+                "slow statement"
+            );
         }
         match result {
             Ok(rows) => Ok((rows, text)),
             Err(error) => Err(error.at(text)),
         }
+    }
+}
+
+/// The types of a statement's values, for the log: never the values.
+struct Types<'a>(&'a [Value]);
+
+impl fmt::Display for Types<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, value) in self.0.iter().enumerate() {
+            f.write_str(if position == 0 { "" } else { ", " })?;
+            f.write_str(value.type_name())?;
+        }
+        Ok(())
     }
 }
 

@@ -63,6 +63,21 @@ impl Value {
         Self::Ints(ids.into_iter().map(T::get).collect())
     }
 
+    /// PostgreSQL's name of its type.
+    pub(super) const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "text",
+            Self::Int(_) | Self::Time(_) => "bigint",
+            Self::Bool(_) => "boolean",
+            Self::Float(_) => "double precision",
+            Self::Bytes(_) => "bytea",
+            Self::Uuid(_) => "uuid",
+            Self::Ints(_) => "bigint[]",
+            Self::Texts(_) => "text[]",
+            Self::Uuids(_) => "uuid[]",
+        }
+    }
+
     pub(super) fn bind_sqlite(self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
         match self {
             Self::Text(value) => arguments.add(value),

@@ -1,6 +1,7 @@
 //! The command line, as scripts use it: the real binary in a folder of its own.
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     process::{Child, Command, Output, Stdio},
@@ -11,14 +12,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A folder with its own configuration by environment.
-struct Place(TempDir);
+pub struct Place(pub TempDir);
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
         command
             .args(arguments)
@@ -54,11 +55,11 @@ impl Place {
 }
 
 /// Killed when it is dropped.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Running {
     /// SIGTERM, and the exit code.
-    fn terminate(mut self) -> Option<i32> {
+    pub fn terminate(mut self) -> Option<i32> {
         let id = self.0.id().to_string();
         assert!(Command::new("kill").arg(&id).status().unwrap().success());
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -186,7 +187,19 @@ fn the_demo_is_made_once() {
     let (server, address) = place.serve(&["--demo"]);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), first);
     let demo: Value = serde_json::from_str(&first).unwrap();
-    assert_eq!(demo["people"].as_array().unwrap().len(), 4);
+    let people = demo["people"].as_array().unwrap();
+    let passwords: BTreeSet<_> = people.iter().map(|person| person["password"].as_str().unwrap()).collect();
+    assert!(passwords.len() == 4 && passwords.iter().all(|password| password.len() >= 12), "random ones");
     assert_eq!(get(&address, "/livez", "").0, 200);
     assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn the_demo_is_for_this_machine_only() {
+    let place = Place::new();
+    let mut command = place.command(&["serve", "--demo"]);
+    let output = command.env("SWITCHBOARD__HTTP__LISTEN", "0.0.0.0:0").output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && told.contains("--demo is for this machine only"), "{told}");
+    assert!(!place.0.path().join("data").exists(), "nothing was begun");
 }

@@ -12,7 +12,7 @@ use switchboard::{
     http::{Family, Method, Op, routes::Routes},
 };
 
-use crate::harness::schema::{CONTRACT, Operation, Seen, notes};
+use crate::harness::schema::{CONTRACT, Operation, Seen};
 
 /// Set it to let the list of missing operations shrink by what is there now.
 const UPDATE: &str = "SWITCHBOARD_UPDATE";
@@ -170,19 +170,4 @@ fn sample_bodies_fit() {
         CONTRACT.sample_body(operation);
         CONTRACT.reply_holds(operation, CREDENTIALS);
     }
-}
-
-/// Needs the notes of a whole run before it: `rm` the file, `cargo test`, `cargo test -- --ignored declared_code`.
-#[test]
-#[ignore = "looks at the notes of a whole run of the other tests"]
-fn every_declared_code_was_seen() {
-    let text = fs::read_to_string(notes()).expect("the other tests ran before");
-    let seen: BTreeSet<&str> = text.lines().collect();
-    let unseen: Vec<_> = rows()
-        .flat_map(|(family, op)| {
-            op.codes.iter().map(move |code| format!("{} {}", name(family, op), code.name()))
-        })
-        .filter(|entry| !seen.contains(entry.as_str()))
-        .collect();
-    assert!(unseen.is_empty(), "declared, but never seen:\n{}", unseen.join("\n"));
 }

@@ -21,6 +21,7 @@ mod http;
 mod identity;
 mod realtime;
 mod rpc;
+mod secrets;
 mod store;
 mod story;
 mod threads;

@@ -26,6 +26,7 @@ use super::{Log, until};
 use crate::harness::{
     db::{TestDb, on_both},
     nats::NatsServer,
+    notes,
 };
 
 const CALLS: usize = 40;
@@ -37,7 +38,7 @@ on_both! {
         if program.is_file() {
             every_record_once(db, &[program]).await;
         } else {
-            eprintln!("the example call_records is not built (cargo build --examples): skipped");
+            notes::left_out("the consumer in Rust (cargo build --examples)");
         }
     }
 
@@ -47,7 +48,7 @@ on_both! {
             let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/call_records.py");
             every_record_once(db, &["python3".into(), script]).await;
         } else {
-            eprintln!("python3 has no nats-py (tests/requirements.txt): skipped");
+            notes::left_out("the consumer in Python (python3 has no nats-py, see tests/requirements.txt)");
         }
     }
 }

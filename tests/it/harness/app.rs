@@ -1,6 +1,6 @@
 //! A whole server for a test: real HTTP, its own database and folder, a clock that the test moves.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use switchboard::{
@@ -13,7 +13,8 @@ use tempfile::TempDir;
 
 use super::{
     db::{START, TestDb},
-    schema::{self, Seen},
+    log, notes,
+    schema::{CONTRACT, Seen},
 };
 use crate::http::client::{self, Response};
 
@@ -65,6 +66,7 @@ impl Server {
     }
 
     async fn open(db: TestDb, settings: &str, clock: Clock) -> Self {
+        log::listen();
         let folder = tempfile::tempdir().unwrap();
         let quick = "[auth]\nargon2_memory_kib = 64\nargon2_passes = 1\n";
         let auth = if settings.contains("[auth]") { "" } else { quick };
@@ -132,7 +134,31 @@ impl Server {
         self.call("DELETE", path)
     }
 
-    fn call(&self, method: &'static str, path: &str) -> Call<'_> {
+    /// Every request of the suite to a whole server goes through here: with more headers, each after a line break.
+    /// The response comes with what the contract says to it.
+    pub async fn exchange(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &str,
+        body: &[u8],
+    ) -> (Response, Result<(), String>) {
+        let response = client::send(self.address, &format!("{method} {target}{headers}"), body).await;
+        if let Ok(reply) = serde_json::from_slice(&response.body) {
+            notes::secrets_of(&reply);
+        }
+        let judgement = CONTRACT.judge(Seen {
+            method,
+            path: target,
+            status: response.status,
+            content_type: response.header("content-type"),
+            body: &response.body,
+        });
+        (response, judgement)
+    }
+
+    /// Any method.
+    pub fn call(&self, method: &'static str, path: &str) -> Call<'_> {
         Call { server: self, method, path: path.to_owned(), headers: String::new(), body: None }
     }
 
@@ -194,16 +220,10 @@ impl Call<'_> {
 
     /// Sends it; what comes back must fit the contract.
     pub async fn send(self) -> Answer {
-        let head = format!("{} {}{}", self.method, self.path, self.headers);
         let body = self.body.map(|body| body.to_string()).unwrap_or_default();
-        let response = client::send(self.server.address, &head, &body).await;
-        schema::seen(Seen {
-            method: self.method,
-            path: self.path.split('?').next().unwrap(),
-            status: response.status,
-            content_type: response.header("content-type"),
-            body: &response.body,
-        });
+        let (response, judgement) =
+            self.server.exchange(self.method, &self.path, &self.headers, body.as_bytes()).await;
+        judgement.unwrap_or_else(|fault| panic!("{fault}"));
         let body = serde_json::from_slice(&response.body).unwrap_or(Value::Null);
         Answer { status: response.status, body, response }
     }

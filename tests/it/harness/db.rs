@@ -1,10 +1,10 @@
 //! A migrated, empty database for each test, copied from a template that is made once.
 
-use std::{fmt::Write as _, future::Future, ops::Deref, str::FromStr as _, sync::Once};
+use std::{fmt::Write as _, future::Future, ops::Deref, str::FromStr as _};
 
 use sha2::{Digest as _, Sha256};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Executor as _, PgConnection, SqliteConnection,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, SqliteConnection,
     postgres::PgConnectOptions, sqlite::SqliteConnectOptions,
 };
 use switchboard::{
@@ -17,6 +17,9 @@ use switchboard::{
 use tempfile::TempDir;
 use tokio::{runtime::Handle, sync::OnceCell};
 use uuid::Uuid;
+
+use super::{log, notes};
+use crate::store::plans;
 
 /// The variable that names a PostgreSQL server for tests; its role must be allowed to make databases.
 const POSTGRES: &str = "SWITCHBOARD_TEST_POSTGRES";
@@ -72,12 +75,11 @@ impl TestDb {
         }
     }
 
-    /// A database of the test server; `None`, said once, where there is no server.
+    /// A database of the test server; `None`, noted, where there is no server.
     pub async fn postgres() -> Option<Self> {
-        static SAID: Once = Once::new();
         static TEMPLATE: OnceCell<String> = OnceCell::const_new();
         let Ok(url) = std::env::var(POSTGRES) else {
-            SAID.call_once(|| eprintln!("{POSTGRES} is not set: tests on PostgreSQL are skipped"));
+            notes::left_out(&format!("PostgreSQL ({POSTGRES} is not set)"));
             return None;
         };
         let server = PgConnectOptions::from_str(&url).unwrap();
@@ -148,6 +150,40 @@ impl Drop for TestDb {
     }
 }
 
+/// A connection to a database with rows in every table, which is only looked at: PostgreSQL plans by how many there
+/// are. It stays on the server, as the template does.
+async fn full_postgres() -> Raw {
+    static FULL: OnceCell<PgConnectOptions> = OnceCell::const_new();
+    let make = || async {
+        let url = std::env::var(POSTGRES).expect("it was there before");
+        let server = PgConnectOptions::from_str(&url).unwrap();
+        let template = make_postgres_template(&url, &server).await;
+        let name = format!("{template}_full");
+        let mut admin = server.connect().await.unwrap();
+        run(&mut admin, "select pg_advisory_lock(1937203814)".into()).await;
+        if !exists(&mut admin, &name).await {
+            let making = format!("{name}_{}", unique());
+            run(&mut admin, format!("create database {making} template {template}")).await;
+            let mut raw = Raw::Postgres(server.clone().database(&making).connect().await.unwrap());
+            plans::fill(&mut raw).await;
+            if let Raw::Postgres(connection) = raw {
+                connection.close().await.unwrap();
+            }
+            run(&mut admin, format!("alter database {making} rename to {name}")).await;
+        }
+        server.database(&name)
+    };
+    Raw::Postgres(FULL.get_or_init(make).await.connect().await.unwrap())
+}
+
+async fn exists(admin: &mut PgConnection, name: &str) -> bool {
+    sqlx::query_scalar("select exists (select 1 from pg_database where datname = $1)")
+        .bind(name)
+        .fetch_one(admin)
+        .await
+        .unwrap()
+}
+
 /// Names the template by its migrations, so that runs share it on a server that stays.
 async fn make_postgres_template(url: &str, server: &PgConnectOptions) -> String {
     let mut hash = Sha256::new();
@@ -162,12 +198,7 @@ async fn make_postgres_template(url: &str, server: &PgConnectOptions) -> String 
     let mut admin = server.connect().await.unwrap();
     // Another process may be at it: the lock goes with the connection.
     run(&mut admin, "select pg_advisory_lock(1937203813)".into()).await;
-    let there: bool = sqlx::query_scalar("select exists (select 1 from pg_database where datname = $1)")
-        .bind(&name)
-        .fetch_one(&mut admin)
-        .await
-        .unwrap();
-    if !there {
+    if !exists(&mut admin, &name).await {
         let making = format!("{name}_{}", unique());
         run(&mut admin, format!("create database {making}")).await;
         let db = Db::open(&DatabaseOptions::new(with_database(url, server, &making))).await.unwrap();
@@ -210,14 +241,24 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 
 /// Runs a test on SQLite.
 pub fn run_on_sqlite<F: Future<Output = ()>>(test: impl FnOnce(TestDb) -> F) {
-    block_on(async { test(TestDb::sqlite().await).await });
+    log::listen();
+    block_on(async {
+        test(TestDb::sqlite().await).await;
+        let connect = async || {
+            let db = TestDb::sqlite().await;
+            (db.raw().await, Some(db))
+        };
+        plans::explain_what_ran(Dialect::Sqlite, connect).await;
+    });
 }
 
 /// Runs a test on PostgreSQL, if there is one.
 pub fn run_on_postgres<F: Future<Output = ()>>(test: impl FnOnce(TestDb) -> F) {
+    log::listen();
     block_on(async {
         if let Some(db) = TestDb::postgres().await {
             test(db).await;
+            plans::explain_what_ran(Dialect::Postgres, async || (full_postgres().await, None)).await;
         }
     });
 }

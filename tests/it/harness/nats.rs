@@ -5,11 +5,12 @@ use std::{
     net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::Once,
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
+
+use super::notes;
 
 /// The variable that names the program, where it is not on the PATH.
 const PROGRAM: &str = "SWITCHBOARD_TEST_NATS_BIN";
@@ -23,7 +24,7 @@ pub struct NatsServer {
 }
 
 impl NatsServer {
-    /// Starts one; `None`, said once, where nats-server is not installed.
+    /// Starts one; `None`, noted, where nats-server is not installed.
     pub fn start() -> Option<Self> {
         Self::start_with("")
     }
@@ -31,8 +32,7 @@ impl NatsServer {
     /// Starts one with more lines of configuration.
     pub fn start_with(settings: &str) -> Option<Self> {
         let Some(program) = program() else {
-            static SAID: Once = Once::new();
-            SAID.call_once(|| eprintln!("nats-server is not installed (or {PROGRAM} is wrong): skipped"));
+            notes::left_out(&format!("NATS (nats-server is not installed, or {PROGRAM} is wrong)"));
             return None;
         };
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

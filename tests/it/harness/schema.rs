@@ -2,13 +2,10 @@
 //!
 //! [`Contract::judge`] finds the operation by method and path and validates the body against the schema of the
 //! status. Fields beyond the schema are welcome. A refusal with a status that the operation does not document must
-//! have the family's error shape. Codes that were seen are written down for `contract::every_declared_code_was_seen`.
+//! have the family's error shape. Codes that were seen are noted for the end of the run.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::OpenOptions,
-    io::Write as _,
-    path::PathBuf,
     sync::{LazyLock, Mutex},
 };
 
@@ -19,6 +16,8 @@ use switchboard::{
     domain::codes::Code,
     http::{Family, openapi},
 };
+
+use super::notes;
 
 /// An operation of a contract file.
 #[derive(Clone, Debug)]
@@ -103,7 +102,8 @@ impl Contract {
         let Some(operation) = self.find(seen.method, seen.path) else { return Ok(()) };
         let at = format!("{} {} -> {}", operation.method, operation.path, seen.status);
         if let Some(code) = code_of(seen.body).filter(|_| seen.status >= 400) {
-            note(operation, code);
+            let line = format!("{} {} {}", operation.method, operation.path, code.name());
+            notes::note("codes-seen.txt", &line);
         }
         if seen.method == "HEAD" || seen.status == 304 || (300..400).contains(&seen.status) {
             return Ok(());
@@ -260,13 +260,6 @@ impl Contract {
     }
 }
 
-/// Judges a response of any test; what is wrong ends it.
-pub fn seen(seen: Seen<'_>) {
-    if let Err(fault) = CONTRACT.judge(seen) {
-        panic!("{fault}");
-    }
-}
-
 /// Our code in the body of a refusal, in any family's spelling.
 pub fn code_of(body: &[u8]) -> Option<Code> {
     let body: Value = serde_json::from_slice(body).ok()?;
@@ -285,24 +278,6 @@ pub fn code_of(body: &[u8]) -> Option<Code> {
         Value::Array(parts) => parts.first().and_then(Value::as_str).and_then(named),
         _ => None,
     }
-}
-
-/// Where codes that were seen are written down: one `METHOD path code` a line, over all runs since it was removed.
-pub fn notes() -> PathBuf {
-    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("codes-seen.txt")
-}
-
-fn note(operation: &Operation, code: Code) {
-    static DONE: Mutex<Vec<(String, String, Code)>> = Mutex::new(Vec::new());
-    let entry = (operation.method.clone(), operation.path.clone(), code);
-    let mut done = DONE.lock().unwrap();
-    if done.contains(&entry) {
-        return;
-    }
-    let line = format!("{} {} {}\n", entry.0, entry.1, code.name());
-    let file = OpenOptions::new().create(true).append(true).open(notes());
-    file.and_then(|mut file| file.write_all(line.as_bytes())).expect("notes of codes can be written");
-    done.push(entry);
 }
 
 fn base_uri(family: &str) -> String {

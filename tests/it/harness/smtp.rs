@@ -3,11 +3,13 @@
 use std::{
     io::{BufRead as _, BufReader},
     process::{Child, Command, Stdio},
-    sync::{Once, mpsc},
+    sync::mpsc,
     time::Duration,
 };
 
 use serde_json::Value;
+
+use super::notes;
 
 /// The server; it ends when this is dropped.
 pub struct SmtpSink {
@@ -17,14 +19,11 @@ pub struct SmtpSink {
 }
 
 impl SmtpSink {
-    /// Starts one; `None`, said once, where the Python on the PATH has no `aiosmtpd`.
+    /// Starts one; `None`, noted, where the Python on the PATH has no `aiosmtpd`.
     pub fn start() -> Option<Self> {
         let known = Command::new("python3").args(["-c", "import aiosmtpd"]).stderr(Stdio::null()).status();
         if !known.is_ok_and(|status| status.success()) {
-            static SAID: Once = Once::new();
-            SAID.call_once(|| {
-                eprintln!("python3 has no aiosmtpd (tests/requirements.txt): tests of e-mail are skipped");
-            });
+            notes::left_out("sending e-mail (python3 has no aiosmtpd, see tests/requirements.txt)");
             return None;
         }
         let mut child = Command::new("python3")

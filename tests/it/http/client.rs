@@ -8,6 +8,8 @@ use tokio::{
     time::timeout,
 };
 
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// One response.
 #[derive(Debug)]
 pub struct Response {
@@ -44,7 +46,22 @@ impl Connection {
 
     /// Reads one response; `bodiless` after HEAD.
     pub async fn read(&mut self, bodiless: bool) -> Response {
-        timeout(Duration::from_secs(10), self.read_now(bodiless)).await.expect("an answer in time")
+        timeout(PATIENCE, self.read_now(bodiless)).await.expect("an answer in time")
+    }
+
+    /// Reads until some text has come; what came.
+    pub async fn until(&mut self, text: &str) -> String {
+        let mut bytes = Vec::new();
+        let reading = async {
+            while !String::from_utf8_lossy(&bytes).contains(text) {
+                assert!(
+                    self.0.read_buf(&mut bytes).await.unwrap() > 0,
+                    "the connection ended without {text}"
+                );
+            }
+        };
+        timeout(PATIENCE, reading).await.expect("it comes in time");
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     async fn read_now(&mut self, bodiless: bool) -> Response {
@@ -73,11 +90,16 @@ impl Connection {
 }
 
 /// One request on a connection of its own. `head` is the request line and headers without `Host` and `Content-Length`.
-pub async fn send(address: SocketAddr, head: &str, body: &str) -> Response {
-    let mut connection = Connection::open(address).await;
+pub async fn send(address: SocketAddr, head: &str, body: impl AsRef<[u8]>) -> Response {
+    let (mut connection, body) = (Connection::open(address).await, body.as_ref());
     let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
     let (line, headers) = head.split_once('\n').unwrap_or((head, ""));
     let headers: String = headers.lines().flat_map(|line| [line.trim(), "\r\n"]).collect();
-    connection.write(format!("{line} HTTP/1.1\r\nhost: x\r\n{headers}{length}\r\n{body}")).await;
-    connection.read(line.starts_with("HEAD")).await
+    let mut request = format!("{line} HTTP/1.1\r\nhost: x\r\n{headers}{length}\r\n").into_bytes();
+    request.extend_from_slice(body);
+    connection.write(request).await;
+    let answer = timeout(PATIENCE, connection.read_now(line.starts_with("HEAD"))).await;
+    answer.unwrap_or_else(|_| {
+        panic!("no answer in time to {line:.200} with {:.200}", String::from_utf8_lossy(body))
+    })
 }

@@ -218,4 +218,21 @@ on_both! {
         let title = OwnChange { title: Some("Chief".to_owned()), ..OwnChange::default() };
         world.people.change_own(&acting, title).await.unwrap();
     }
+
+    async fn a_crowd_at_the_door_is_told_to_come_back(db: TestDb) {
+        // Slow enough that nobody is through before the last one has come.
+        let settings = "[auth]\nargon2_memory_kib = 16384\nargon2_passes = 2\nhash_queue = 1\nsign_in_attempts = 1000\nsign_in_attempts_address = 1000\n";
+        let world = World::with(db, settings).await;
+        let cores = std::thread::available_parallelism().unwrap().get();
+        let wrong = secret("a guess");
+        let attempts = (0..cores + 20).map(|_| world.sign_in.password("bob@acme.test", &wrong, HOME));
+        let answers = futures_util::future::join_all(attempts).await;
+        let told = |wanted: Code| answers.iter().filter(|answer| answer.as_ref().is_err_and(|error| error.code() == wanted)).count();
+        assert!(told(Code::Authentication) >= cores + 1, "those who found a place are checked");
+        assert!(told(Code::MailboxFull) > 0, "the queue has an end");
+        assert_eq!(told(Code::Authentication) + told(Code::MailboxFull), answers.len());
+        let full = answers.iter().filter_map(|answer| answer.as_ref().err()).find(|error| error.code() == Code::MailboxFull);
+        assert!(full.unwrap().delay().is_some(), "and says when to come back");
+        world.enter("bob@acme.test").await;
+    }
 }

@@ -13,5 +13,5 @@ mod sdk;
 mod server;
 
 use backend::Journal;
-use client::Client;
+pub use client::Client;
 use server::Server;

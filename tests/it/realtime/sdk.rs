@@ -6,10 +6,11 @@ use std::process::{Command, Stdio};
 use switchboard::realtime::Options;
 
 use super::{Server, namespaces};
+use crate::harness::notes;
 
 async fn run(program: &'static str, arguments: &'static [&'static str], folder: &'static str) {
     if std::env::var_os("SWITCHBOARD_TEST_SDK").is_none() {
-        eprintln!("skipped: SWITCHBOARD_TEST_SDK is not set");
+        notes::left_out("SDKs against the socket alone (SWITCHBOARD_TEST_SDK is not set)");
         return;
     }
     let options = Options { recovery_page: 1_000, ..namespaces::options() };

@@ -2,7 +2,7 @@
 
 mod bulk;
 mod ids;
-mod plans;
+pub mod plans;
 mod schema;
 mod tails;
 mod transactions;

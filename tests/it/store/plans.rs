@@ -1,4 +1,5 @@
-//! Every statement of the store is understood by both engines, and none reads a whole table that grows.
+//! Every statement of the store is understood by both engines, and none reads a whole table that grows: the texts that
+//! stand in the store's lists, and those that are put together, as they are when the suite runs them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +7,10 @@ use serde_json::Value as Json;
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, SqlSafeStr as _, SqliteConnection};
 use switchboard::store::{Dialect, Statement, all_statements};
 
-use crate::harness::db::{Raw, on_both};
+use crate::harness::{
+    db::{Raw, TestDb, on_both},
+    log::{self, Ran},
+};
 
 /// Tables that stay small: reading all of one is fine.
 const SMALL: &[&str] = &["meta", "sequence", "relay_position", "schema_migration", "signing_key"];
@@ -16,6 +20,47 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("organizations::ALL", "an operator's list of everything"),
     ("organizations::OLDEST_ACTIVE", "stops at the first active one, in the order of the key"),
 ];
+
+/// Texts that are put together and may read a growing table: a part of the text, and why.
+const PUT_TOGETHER: &[(&str, &str)] = &[];
+
+/// Explains every text that ran on `dialect` since this was called last, whichever test ran it. Tests on a database
+/// call it at their end, so that no text of a run is left.
+pub async fn explain_what_ran(dialect: Dialect, connect: impl AsyncFnOnce() -> (Raw, Option<TestDb>)) {
+    let listed: BTreeSet<&str> = all_statements().map(|statement| statement.text.of(dialect)).collect();
+    let is_plain = |text: &str| {
+        let verb = text.trim_start().split(char::is_whitespace).next().unwrap_or_default().to_lowercase();
+        ["select", "insert", "update", "delete", "with"].contains(&verb.as_str())
+    };
+    let ran = log::take_texts(dialect).into_iter();
+    let ran: Vec<_> = ran.filter(|ran| is_plain(&ran.text) && !listed.contains(ran.text.as_str())).collect();
+    if ran.is_empty() {
+        return;
+    }
+    // A database goes when it is dropped.
+    let (mut raw, _home) = connect().await;
+    let (partial, tables) = (partial_indexes(&mut raw).await, tables(&mut raw).await);
+    let mut faults = Vec::new();
+    for Ran { text, types, place } in ran {
+        let scans = match &mut raw {
+            Raw::Sqlite(connection) => sqlite_scans(connection, &text, &tables, &partial).await,
+            Raw::Postgres(connection) => {
+                postgres_scans(connection, &text, Some(&types), &tables, &partial).await
+            }
+        };
+        let excused = PUT_TOGETHER.iter().any(|(part, _)| text.contains(part));
+        if !scans.is_empty() && !excused {
+            faults.push(format!("{place}: {}: {text}", scans.join(", ")));
+        }
+    }
+    assert!(faults.is_empty(), "the tests ran what reads a growing table whole:\n{}", faults.join("\n"));
+}
+
+/// Puts rows into every table that grows.
+pub async fn fill(raw: &mut Raw) {
+    let tables = tables(raw).await;
+    seed(raw, &tables).await;
+}
 
 fn short(statement: &Statement) -> &'static str {
     statement.name.strip_prefix("switchboard::store::").unwrap_or(statement.name)
@@ -91,7 +136,7 @@ async fn scans(
 ) -> Vec<String> {
     match raw {
         Raw::Sqlite(connection) => sqlite_scans(connection, text, tables, partial).await,
-        Raw::Postgres(connection) => postgres_scans(connection, text, tables, partial).await,
+        Raw::Postgres(connection) => postgres_scans(connection, text, None, tables, partial).await,
     }
 }
 
@@ -236,13 +281,18 @@ async fn sqlite_scans(
 async fn postgres_scans(
     connection: &mut PgConnection,
     text: &str,
+    types: Option<&str>,
     tables: &BTreeSet<String>,
     partial: &BTreeSet<String>,
 ) -> Vec<String> {
+    let types = types.filter(|types| !types.is_empty()).map(|types| format!("({types})")).unwrap_or_default();
     // A small table is read whole because that is cheap: forbid it, and see whether there is another way.
     let setup = "set enable_seqscan = off; set plan_cache_mode = force_generic_plan";
     connection.execute(sqlx::raw_sql(setup)).await.unwrap();
-    connection.execute(sqlx::raw_sql(AssertSqlSafe(format!("prepare probe as {text}")))).await.unwrap();
+    connection
+        .execute(sqlx::raw_sql(AssertSqlSafe(format!("prepare probe{types} as {text}"))))
+        .await
+        .unwrap();
     let count: i64 = sqlx::query_scalar(
         "select cast(cardinality(parameter_types) as bigint) from pg_prepared_statements where name = 'probe'",
     )
