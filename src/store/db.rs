@@ -8,7 +8,9 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{DatabaseOptions, Dialect, Result, StoreError, Synchronous, Tx, migrate, sql, writer::Writer};
+use super::{
+    DatabaseOptions, Dialect, Result, StoreError, Synchronous, Tx, generation, migrate, sql, writer::Writer,
+};
 use crate::base::clock::Clock;
 
 /// Prepared statements kept per connection: all texts of the product, the sizes of its bulk statements and the common
@@ -100,7 +102,8 @@ impl Db {
         }
     }
 
-    /// Writes a consistent copy of a SQLite database to `path`, which must not exist, while others go on working.
+    /// Writes a consistent copy of a SQLite database to `path`, which must not exist, while others go on working. The copy
+    /// begins a new [`generation`] when it is put to use.
     /// PostgreSQL has its own tools (`pg_dump`) and is refused.
     pub async fn backup_to(&self, path: &Path) -> Result<()> {
         let Engine::Sqlite { base, .. } = &*self.0 else {
@@ -113,6 +116,10 @@ impl Db {
         let mut connection = base.connect().await?;
         sqlx::query("vacuum into $1").bind(path).execute(&mut connection).await?;
         connection.close().await?;
+        let mut copy =
+            SqliteConnectOptions::new().filename(path).disable_statement_logging().connect().await?;
+        sqlx::query(generation::MARK_COPY).execute(&mut copy).await?;
+        copy.close().await?;
         Ok(())
     }
 

@@ -28,7 +28,6 @@ pub struct Server {
     pub acme: Provisioned,
     pub other: Provisioned,
     pub db: TestDb,
-    #[expect(dead_code, reason = "removes the folder when dropped")]
     folder: TempDir,
 }
 
@@ -91,6 +90,11 @@ impl Server {
             .await
             .unwrap();
         Self { address: app.address(), app: Some(app), clock, acme, other, db, folder }
+    }
+
+    /// Where uploads are kept.
+    pub fn files(&self) -> std::path::PathBuf {
+        self.folder.path().join("files")
     }
 
     /// Time goes by.
