@@ -38,7 +38,12 @@ enum Command {
         demo: bool,
     },
     /// Bring the database's schema up to date and end.
-    Migrate,
+    Migrate {
+        /// The database comes from a backup that `switchboard backup` did not make (pg_dump): clients must not take new
+        /// events for those that they saw before.
+        #[arg(long)]
+        restored: bool,
+    },
     /// Check the configuration and end.
     CheckConfig,
     /// List the REST operations.
@@ -113,7 +118,7 @@ impl Cli {
         telemetry::start(&config.telemetry.log, config.telemetry.format);
         match self.command {
             Command::Serve { demo } => serve(config, demo)?,
-            Command::Migrate => app::migrate(&config)?,
+            Command::Migrate { restored } => app::migrate(&config, restored)?,
             Command::CheckConfig => writeln!(out, "the configuration is right")?,
             Command::Backup { to } => app::backup(&config, &to)?,
             Command::Admin(command) => admin::run(config, command, out)?,

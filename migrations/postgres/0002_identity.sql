@@ -65,6 +65,7 @@ create unique index person_username on person (username_key) where username_key 
 create index person_organization on person (organization_id, name_key, id);
 create index person_organization_updated on person (organization_id, updated_at);
 create index person_login on person (login_id);
+create index person_anonymous on person (id) where kind = 'anonymous';
 -- pods, personas, departments, locations, security groups
 create table people_group (
     id bigint not null primary key,

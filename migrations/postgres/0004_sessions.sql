@@ -122,6 +122,7 @@ create table attachment (
     call_id text collate "C",
     session_id uuid,
     conversation_id bigint,
+    message_id bigint,                 -- the message of the thread that shows it: both are deleted together
     internal boolean not null,
     creator_id bigint not null,
     type text collate "C" not null,                -- incall postcall recording thread
@@ -139,4 +140,18 @@ create table attachment (
 create unique index attachment_uuid on attachment (uuid);
 create index attachment_call on attachment (call_id, id) where call_id is not null;
 create index attachment_conversation on attachment (conversation_id, id) where conversation_id is not null;
+create index attachment_message on attachment (conversation_id, message_id) where message_id is not null;
 create index attachment_unremoved on attachment (id) where deleted_at is not null and path <> '';
+-- Where the events that tell of an attachment stand, so that its name can be taken out of them.
+create table attachment_event (
+    attachment_id bigint not null,
+    stream_id bigint not null,
+    stream_offset bigint not null,
+    primary key (attachment_id, stream_id, stream_offset)
+);
+-- Files that are being written and nothing refers to yet; what a crash leaves behind is swept.
+create table upload (
+    path text collate "C" not null primary key,
+    started_at bigint not null
+);
+create index upload_age on upload (started_at);

@@ -5,12 +5,13 @@ use std::path::Path;
 use super::{Ports, StartError, folder::DataFolder, foundation};
 use crate::{config::Config, store::Db};
 
-/// Brings the database's schema up to date. Under the folder's lock: a running server has done it already.
-pub fn migrate(config: &Config) -> Result<(), StartError> {
+/// Brings the database's schema up to date. Under the folder's lock: a running server has done it already. `restored`:
+/// the database comes from a backup that was not made by [`backup`].
+pub fn migrate(config: &Config, restored: bool) -> Result<(), StartError> {
     let _folder = DataFolder::lock(&config.server.data_dir)?;
     let runtime = foundation::runtime().map_err(StartError::other)?;
     runtime.block_on(async {
-        foundation::open_database(config, &Ports::system()).await?.close().await;
+        foundation::open_database(config, &Ports::system(), restored).await?.close().await;
         Ok(())
     })
 }

@@ -9,7 +9,7 @@ use super::{Ports, StartError, folder::DataFolder};
 use crate::{
     base::{master_key::MasterKey, seal::Sealer, tasks::Tasks},
     config::Config,
-    store::{Db, ids::Ids},
+    store::{Db, generation, ids::Ids},
 };
 
 /// The opened foundation. The data folder stays locked as long as it lives.
@@ -34,7 +34,7 @@ impl Foundation {
         let runtime = runtime().map_err(StartError::other)?;
         let tasks = Tasks::new(runtime.handle().clone());
         let (db, ids) = runtime.block_on(async {
-            let db = open_database(&config, &ports).await?;
+            let db = open_database(&config, &ports, false).await?;
             let ids = Ids::open(db.clone(), tasks.clone()).await?;
             Ok::<_, StartError>((db, ids))
         })?;
@@ -49,10 +49,14 @@ impl Foundation {
     }
 }
 
-/// The database with its schema up to date.
-pub(super) async fn open_database(config: &Config, ports: &Ports) -> Result<Db, StartError> {
+/// The database with its schema up to date, in a new generation where it comes from a backup: one of ours says so
+/// itself, of others `restored` tells.
+pub(super) async fn open_database(config: &Config, ports: &Ports, restored: bool) -> Result<Db, StartError> {
     let db = Db::open(&(&config.database).into()).await?;
     db.migrate(&ports.clock).await?;
+    if generation::begin_if_restored(&db, restored, &ports.random.token::<6>()).await? {
+        tracing::warn!("the database comes from a backup: clients load anew what they hold");
+    }
     Ok(db)
 }
 

@@ -1,6 +1,6 @@
 //! Background jobs of the server: clean-up by age, and figures that are read rather than counted.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -10,21 +10,27 @@ use crate::{
     config,
     domain::event::StreamKind,
     journal::{Retention, enforce_retention},
-    store::{Db, StoreError, idempotency},
+    store::{Db, StoreError, idempotency, leftovers},
 };
 
 /// Between two looks at the database's connections.
 const POOL_INTERVAL: Duration = Duration::from_secs(5);
+/// So long sign-ins are remembered after their end: who comes late is told "expired", not "unknown".
+const SIGN_INS: Duration = Duration::from_hours(30 * 24);
 
 /// Starts them; they end with the server.
 pub(super) fn start(kernel: &Kernel) {
     let (db, clock) = (kernel.db().clone(), kernel.ports().clock.clone());
     let rules = kernel.config().retention.clone();
+    let services = Arc::clone(&kernel.services);
     repeat(kernel.tasks(), "clean_up", rules.sweep_seconds, move || {
-        let (db, clock, rules) = (db.clone(), clock.clone(), rules.clone());
+        let (db, clock, rules, services) = (db.clone(), clock.clone(), rules.clone(), Arc::clone(&services));
         async move {
             if let Err(error) = clean_up(&db, &clock, &rules).await {
                 tracing::warn!(%error, "clean-up was not finished");
+            }
+            if let Err(error) = services.attachments.sweep().await {
+                tracing::warn!(%error, context = error.context(), "files that nothing refers to are still there");
             }
         }
     });
@@ -66,6 +72,11 @@ async fn clean_up(db: &Db, clock: &Clock, rules: &config::Retention) -> Result<(
             tracing::info!(stream = kind.name(), forgotten, "old events were forgotten");
         }
     }
+    let forgotten = leftovers::forget_visitors(db, now.minus(rules.visitor_days)).await?;
+    if forgotten > 0 {
+        tracing::info!(forgotten, "visitors who were let in nowhere were forgotten");
+    }
+    leftovers::forget_sign_ins(db, now.minus(SIGN_INS)).await?;
     idempotency::purge(db, now.minus(rules.idempotency_hours)).await?;
     db.checkpoint().await
 }

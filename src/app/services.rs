@@ -9,7 +9,7 @@ use crate::{
         Services,
         access_tokens::AccessTokens,
         acting::Acting,
-        attachments::{self, Attachments},
+        attachments::Attachments,
         attendance::Attendance,
         call_records::{self, CallRecords},
         calls::{self, Calls},
@@ -103,7 +103,10 @@ pub(super) async fn build(
         sessions: wired.sessions.clone(),
         keep_outcomes: keep,
     };
-    let messages = Messages::new(tools.clone(), wired.unread.clone());
+    let files =
+        Files::open(&config.files, master, &public_url, runtime.handle()).map_err(StartError::other)?;
+    let attachments = Attachments::new((&tools).into(), files);
+    let messages = Messages::new(tools.clone(), wired.unread.clone()).with_files(attachments.clone());
     let notices = Notices::new(db(), ids(), clock(), random(), sealer.clone());
     let workboxes = Workboxes::new(
         tools.clone(),
@@ -147,19 +150,6 @@ pub(super) async fn build(
         tokens: tokens.clone(),
         keep,
     });
-    let files =
-        Files::open(&config.files, master, &public_url, runtime.handle()).map_err(StartError::other)?;
-    let attachments = Attachments::new(
-        attachments::Ground {
-            db: db(),
-            journal: journal(),
-            ids: ids(),
-            clock: clock(),
-            random: random(),
-            keep_outcomes: keep,
-        },
-        files,
-    );
     Ok(Services {
         db: db(),
         clock: clock(),

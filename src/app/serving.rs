@@ -51,7 +51,6 @@ impl Serving {
         let services = Arc::clone(&kernel.services);
         Inboxes { db: kernel.db().clone(), services, clock: clock.clone(), teller }.start(kernel.tasks());
         start_couriers(kernel)?;
-        kernel.services.attachments.sweep_in_background(kernel.tasks());
         jobs::start(kernel);
         let dispatcher = Dispatcher::new(Parts {
             families: api::FAMILIES.to_vec(),

@@ -16,6 +16,9 @@ pub struct Retention {
     /// Events of organisations.
     #[serde(deserialize_with = "units::days")]
     pub org_days: Duration,
+    /// Visitors without an account who were let in nowhere.
+    #[serde(deserialize_with = "units::days")]
+    pub visitor_days: Duration,
     /// Results of requests with an idempotency key.
     #[serde(deserialize_with = "units::hours")]
     pub idempotency_hours: Duration,
@@ -28,6 +31,7 @@ impl Retention {
     pub(super) fn check(&self, check: &mut Check) {
         check.seconds("retention.user_days", self.user_days, 86_400..=3_650 * 86_400);
         check.seconds("retention.org_days", self.org_days, 86_400..=3_650 * 86_400);
+        check.seconds("retention.visitor_days", self.visitor_days, 86_400..=3_650 * 86_400);
         check.seconds("retention.idempotency_hours", self.idempotency_hours, 3_600..=720 * 3_600);
         check.seconds("retention.sweep_seconds", self.sweep_seconds, 1..=86_400);
     }

@@ -126,6 +126,8 @@ pub struct FileStore {
     inner: Arc<dyn ObjectStore>,
     part_bytes: usize,
     runtime: Handle,
+    /// Where they lie, if not in a bucket.
+    folder: Option<Arc<FsPath>>,
 }
 
 impl FileStore {
@@ -145,7 +147,12 @@ impl FileStore {
         std::fs::create_dir_all(folder)
             .map_err(|error| FileError::Configuration(format!("{}: {error}", folder.display())))?;
         let local = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true).with_automatic_cleanup(true);
-        Ok(Self { inner: Arc::new(local), part_bytes: LOCAL_PART_BYTES, runtime })
+        Ok(Self {
+            inner: Arc::new(local),
+            part_bytes: LOCAL_PART_BYTES,
+            runtime,
+            folder: Some(folder.into()),
+        })
     }
 
     fn open_s3(
@@ -174,7 +181,7 @@ impl FileStore {
             "" => Arc::new(store),
             prefix => Arc::new(PrefixStore::new(store, prefix)),
         };
-        Ok(Self { inner, part_bytes: PART_BYTES, runtime })
+        Ok(Self { inner, part_bytes: PART_BYTES, runtime, folder: None })
     }
 
     /// Writes `content` to `path`, at most `limit` bytes. Small files travel in one request, larger ones in parts, one
@@ -268,6 +275,31 @@ impl FileStore {
                 }
             }
         });
+    }
+
+    /// Removes what an upload to `path` that was cut off may have left: the file, thumbnails of it with any of these
+    /// endings, and in a folder the parts that were not joined yet. (Buckets have a rule of their own for those.)
+    pub async fn delete_all_of(&self, path: &str, endings: &[&str]) -> Result<(), FileError> {
+        self.delete(path).await?;
+        for ending in endings {
+            self.delete(&thumbnail::path_of(path, ending)).await?;
+        }
+        let Some(file) = self.folder.as_ref().map(|folder| folder.join(path)) else { return Ok(()) };
+        let (Some(parent), Some(name)) = (file.parent(), file.file_name().and_then(|name| name.to_str()))
+        else {
+            return Ok(());
+        };
+        let Ok(mut entries) = tokio::fs::read_dir(parent).await else { return Ok(()) };
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            let part = entry.file_name();
+            if part
+                .to_str()
+                .is_some_and(|part| part.strip_prefix(name).is_some_and(|rest| rest.starts_with('#')))
+            {
+                let _ = tokio::fs::remove_file(entry.path()).await;
+            }
+        }
+        Ok(())
     }
 
     /// Removes a file; one that is gone already is fine.

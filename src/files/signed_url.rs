@@ -86,6 +86,17 @@ impl UrlSigner {
         format!("{}/files/{}", self.base, self.token(&claim))
     }
 
+    /// What an address of ours names, whether or not its time is over.
+    pub fn names(&self, address: &str) -> Option<Claim> {
+        let token = address.strip_prefix(&self.base)?.strip_prefix("/files/")?;
+        self.read(token).ok()
+    }
+
+    /// The public address of the server.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     /// The last segment of an address.
     pub fn token(&self, claim: &Claim) -> String {
         let payload = encode(claim);
@@ -95,12 +106,16 @@ impl UrlSigner {
 
     /// What `token` names, when it is ours and its time is not over.
     pub fn check(&self, token: &str, now: Timestamp) -> Result<Claim, Refused> {
+        let claim = self.read(token)?;
+        if now >= claim.expires_at { Err(Refused::Expired) } else { Ok(claim) }
+    }
+
+    fn read(&self, token: &str) -> Result<Claim, Refused> {
         let (payload, mac) = token.split_once('.').ok_or(Refused::Invalid)?;
         let payload: [u8; PAYLOAD_BYTES] = decode(payload)?;
         let mac: [u8; MAC_BYTES] = decode(mac)?;
         self.mac(&payload).verify_slice(&mac).map_err(|_| Refused::Invalid)?;
-        let claim = claim_of(&payload).ok_or(Refused::Invalid)?;
-        if now >= claim.expires_at { Err(Refused::Expired) } else { Ok(claim) }
+        claim_of(&payload).ok_or(Refused::Invalid)
     }
 
     fn mac(&self, payload: &[u8]) -> Hmac<Sha256> {

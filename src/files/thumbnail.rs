@@ -46,6 +46,14 @@ impl From<&config::Files> for Bounds {
 /// No image of allowed size needs more.
 const LARGEST_FILE: u64 = 32 * 1024 * 1024;
 
+/// The endings that a thumbnail's path may have.
+pub const ENDINGS: &[&str] = &["jpg", "png"];
+
+/// Where the thumbnail of a file lies.
+pub fn path_of(file: &str, ending: &str) -> String {
+    format!("{file}.thumbnail.{ending}")
+}
+
 /// A finished thumbnail.
 #[derive(Clone, Debug)]
 pub struct Thumbnail {

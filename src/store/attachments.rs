@@ -2,10 +2,12 @@
 
 use uuid::Uuid;
 
-use super::{Db, Result, Stmt, sql, statements::statements};
+use super::{Db, Result, Stmt, sql, sql_for, statements::statements};
 use crate::{
     base::clock::Timestamp,
-    domain::ids::{AttachmentId, CallId, ConversationId, OrgId, PersonId, SessionId, StreamId},
+    domain::ids::{
+        AttachmentId, CallId, ConversationId, MessageId, Offset, OrgId, PersonId, SessionId, StreamId,
+    },
 };
 
 macro_rules! select {
@@ -31,6 +33,24 @@ statements! {
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 'ready', $16, $17)";
     MARK_DELETED = "update attachment set status = 'deleted', deleted_at = $3 \
         where id = $1 and organization_id = $2 and deleted_at is null";
+    /// What a message that is deleted showed; nothing of what it was called stays.
+    DELETE_OF_MESSAGE = "update attachment set status = 'deleted', deleted_at = $3, name = '' \
+        where conversation_id = $1 and message_id = $2 and deleted_at is null";
+    OF_MESSAGE = select!("where a.conversation_id = $1 and a.message_id = $2 and a.deleted_at is null order by a.id");
+    SHOW = "update attachment set message_id = $3 where id = $1 and conversation_id = $2 and message_id is null";
+    /// The event is among the newest of its stream: its offset is known once it is in place.
+    PLACE_EVENT = "insert into attachment_event (attachment_id, stream_id, stream_offset) \
+        select $1, e.stream_id, e.stream_offset from event e where e.stream_id = $2 and e.id = $3 \
+        order by e.stream_offset desc limit 1";
+    EVENTS = "select stream_id, stream_offset from attachment_event where attachment_id = $1";
+    CLEAR_EVENT = {
+        sqlite: "update event set data = json_set(data, '$.data.name', '') where stream_id = $1 and stream_offset = $2",
+        postgres: "update event set data = jsonb_set(cast(data as jsonb), '{data,name}', '\"\"')::text \
+            where stream_id = $1 and stream_offset = $2",
+    };
+    UPLOAD_BEGIN = "insert into upload (path, started_at) values ($1, $2)";
+    UPLOAD_END = "delete from upload where path = $1";
+    UPLOADS_LEFT = "select path from upload where started_at < $1 order by started_at limit $2";
     FILES_REMOVED = "update attachment set path = '', thumbnail_path = null where id = $1 and deleted_at is not null";
     /// Deleted ones whose files are still there (a crash came between).
     UNREMOVED = select!("where a.deleted_at is not null and a.path <> '' order by a.id limit $1");
@@ -215,6 +235,52 @@ pub fn insert(row: &AttachmentRow) -> Stmt {
 /// Marks it as deleted; touches no row when it is already.
 pub fn mark_deleted(organization: OrgId, id: AttachmentId, now: Timestamp) -> Stmt {
     sql(MARK_DELETED).bind(id).bind(organization).bind(now)
+}
+
+/// Deletes what a message shows.
+pub fn delete_of_message(thread: ConversationId, message: MessageId, now: Timestamp) -> Stmt {
+    sql(DELETE_OF_MESSAGE).bind(thread).bind(message).bind(now)
+}
+
+/// What a message shows.
+pub async fn of_message(db: &Db, thread: ConversationId, message: MessageId) -> Result<Vec<AttachmentRow>> {
+    sql(OF_MESSAGE).bind(thread).bind(message).all(db).await
+}
+
+/// A message shows the attachment; the first one that does owns it.
+pub fn show(id: AttachmentId, thread: ConversationId, message: MessageId) -> Stmt {
+    sql(SHOW).bind(id).bind(thread).bind(message)
+}
+
+/// Remembers where an event stands that tells of the attachment, once that is in place.
+pub fn place_event(id: AttachmentId, stream: StreamId, event: Uuid) -> Stmt {
+    sql(PLACE_EVENT).bind(id).bind(stream).bind(event)
+}
+
+/// Where the events stand that tell of the attachment.
+pub async fn events(db: &Db, id: AttachmentId) -> Result<Vec<(StreamId, Offset)>> {
+    sql(EVENTS).bind(id).all(db).await
+}
+
+/// Takes the attachment's name out of an event.
+pub fn clear_event(stream: StreamId, offset: Offset) -> Stmt {
+    sql_for(CLEAR_EVENT).bind(stream).bind(offset)
+}
+
+/// A file is about to be written.
+pub async fn begin_upload(db: &Db, path: &str, now: Timestamp) -> Result<()> {
+    sql(UPLOAD_BEGIN).bind(path).bind(now).execute(db).await.map(drop)
+}
+
+/// Something refers to the file now, or it is gone.
+pub fn end_upload(path: &str) -> Stmt {
+    sql(UPLOAD_END).bind(path)
+}
+
+/// Files that began to be written before `before` and that nothing refers to.
+pub async fn uploads_left(db: &Db, before: Timestamp, limit: i64) -> Result<Vec<String>> {
+    let rows: Vec<(String,)> = sql(UPLOADS_LEFT).bind(before).bind(limit).all(db).await?;
+    Ok(rows.into_iter().map(|(path,)| path).collect())
 }
 
 /// Remembers that the files of a deleted attachment are gone.

@@ -9,7 +9,7 @@ use crate::{
     base::clock::Timestamp,
     domain::{
         ids::{ConversationId, CustomFieldId, MessageId, OrgId, ParticipantId, PersonId, StreamId},
-        machine::conversation::{Conversation, Marks, Member, Receipt, Status, Thread},
+        machine::conversation::{Conversation, Marks, Member, RECENT, Receipt, Status, Thread, Written},
     },
 };
 
@@ -32,6 +32,8 @@ macro_rules! MEMBERS {
 }
 
 statements! {
+    CALL_IS_FREE = "select 1 where not exists (select 1 from conversation where call_id = $1)";
+    RECENT_MESSAGES = "select id, author_id, internal from message where conversation_id = $1 order by id desc limit $2";
     /// Rows: person, received, read.
     SET_ANNOUNCED = {
         sqlite: "update participant set announced_received_id = v.value ->> 1, announced_read_id = v.value ->> 2 \
@@ -138,6 +140,8 @@ pub async fn load(db: &Db, id: ConversationId) -> Result<Option<Conversation>, S
     let Some(row) = sql(STATE).bind(id).optional::<StateRow>(db).await? else { return Ok(None) };
     let members = sql(MEMBERS).bind(id).all::<MemberRow>(db).await?;
     let fields = sql(FIELDS).bind(id).all::<(CustomFieldId, String)>(db).await?;
+    let most = i64::try_from(RECENT).unwrap_or(i64::MAX);
+    let recent: Vec<(MessageId, PersonId, bool)> = sql(RECENT_MESSAGES).bind(id).bind(most).all(db).await?;
     Ok(Some(Conversation {
         id,
         organization: row.organization_id,
@@ -161,6 +165,11 @@ pub async fn load(db: &Db, id: ConversationId) -> Result<Option<Conversation>, S
         members: members.into_iter().map(|row| (row.person_id, row.into())).collect(),
         // Receipts that were not announced before the last stop are due at once.
         announced_at: Timestamp(0),
+        recent: recent
+            .into_iter()
+            .rev()
+            .map(|(id, author, internal)| Written { id, author, internal })
+            .collect(),
     }))
 }
 
@@ -173,6 +182,11 @@ pub async fn former_members(db: &Db, id: ConversationId) -> Result<BTreeMap<Pers
 /// The streams of its participants' inboxes.
 pub async fn inboxes(db: &Db, id: ConversationId) -> Result<Vec<(PersonId, StreamId)>, StoreError> {
     sql(INBOXES).bind(id).all(db).await
+}
+
+/// Gives a row while no thread was made for the call.
+pub fn call_is_free(call: &str) -> Stmt {
+    sql(CALL_IS_FREE).bind(call)
 }
 
 /// Conversations whose receipts were stored, but not announced before the last stop.

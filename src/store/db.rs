@@ -11,7 +11,7 @@ use sqlx::{
 use tokio::runtime::Handle;
 
 use super::{
-    DatabaseOptions, Dialect, Result, StoreError, Synchronous, Tx, gather::Gathers, migrate, sql,
+    DatabaseOptions, Dialect, Result, StoreError, Synchronous, Tx, gather::Gathers, generation, migrate, sql,
     writer::Writer,
 };
 use crate::base::clock::Clock;
@@ -124,7 +124,8 @@ impl Db {
         }
     }
 
-    /// Writes a consistent copy of a SQLite database to `path`, which must not exist, while others go on working.
+    /// Writes a consistent copy of a SQLite database to `path`, which must not exist, while others go on working. The copy
+    /// begins a new [`generation`] when it is put to use.
     /// PostgreSQL has its own tools (`pg_dump`) and is refused.
     pub async fn backup_to(&self, path: &Path) -> Result<()> {
         let Engine::Sqlite { base, .. } = self.engine() else {
@@ -137,6 +138,10 @@ impl Db {
         let mut connection = base.connect().await?;
         sqlx::query("vacuum into $1").bind(path).execute(&mut connection).await?;
         connection.close().await?;
+        let mut copy =
+            SqliteConnectOptions::new().filename(path).disable_statement_logging().connect().await?;
+        sqlx::query(generation::MARK_COPY).execute(&mut copy).await?;
+        copy.close().await?;
         Ok(())
     }
 

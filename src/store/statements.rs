@@ -1,7 +1,9 @@
 //! Every statement text of the store by name, so that tests can prepare and explain each on both engines.
 
 use super::{
-    Dialects, attachments, call_records, calls, conversations, custom_fields, groups, guest_links, idempotency, ids, inboxes, keys, messages, meta, notices, organizations, people, procedures, relay, sessions, tokens, workbox_views,
+    Dialects, attachments, call_records, calls, conversations, custom_fields, generation, groups,
+    guest_links, idempotency, ids, inboxes, keys, leftovers, messages, meta, notices, organizations, people,
+    procedures, relay, sessions, tokens, workbox_views,
 };
 
 /// A named text.
@@ -20,12 +22,14 @@ const FILES: &[&[Statement]] = &[
     calls::STATEMENTS,
     conversations::STATEMENTS,
     custom_fields::STATEMENTS,
+    generation::STATEMENTS,
     groups::STATEMENTS,
     guest_links::STATEMENTS,
     idempotency::STATEMENTS,
     ids::STATEMENTS,
     inboxes::STATEMENTS,
     keys::STATEMENTS,
+    leftovers::STATEMENTS,
     messages::STATEMENTS,
     meta::STATEMENTS,
     notices::STATEMENTS,

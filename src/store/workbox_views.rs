@@ -18,6 +18,9 @@ use crate::{
 statements! {
     OF_CALL = "select coalesce((select conversation_id from call where id = $2 and organization_id = $1), \
         (select id from conversation where call_id = $2 and organization_id = $1))";
+    PEOPLE_OF_CALL = "select distinct p.id from call c join call_participant x on x.call_id = c.id \
+        join person p on p.id = x.person_id where c.id = $2 and c.organization_id = $1 and c.started_at is not null \
+        and p.organization_id = $1 and p.kind = 'member' and p.removed_at is null and p.active order by p.id";
     COUNT = "select c.status, count(*) as total, \
         max(case when p.guest then c.last_active_at else c.internal_active_at end) as last_active_at, \
         cast(coalesce(sum((select count(*) from message m where m.conversation_id = c.id and m.id > p.read_id \
@@ -218,6 +221,12 @@ pub async fn find(
 ) -> Result<Option<WorkboxRow>, StoreError> {
     let selection = Selection { id: Some(id), ..Selection::default() };
     Ok(page(db, reader, organization, &selection, 1).await?.pop())
+}
+
+/// Members of the organisation who were in a call of it that has started.
+pub async fn people_of_call(db: &Db, organization: OrgId, call: &str) -> Result<Vec<PersonId>, StoreError> {
+    let rows: Vec<(PersonId,)> = sql(PEOPLE_OF_CALL).bind(organization).bind(call).all(db).await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 /// The workbox that a call belongs to.

@@ -203,3 +203,70 @@ fn the_demo_is_for_this_machine_only() {
     assert!(!output.status.success() && told.contains("--demo is for this machine only"), "{told}");
     assert!(!place.0.path().join("data").exists(), "nothing was begun");
 }
+
+#[test]
+fn a_restored_backup_begins_a_new_generation() {
+    let place = Place::new();
+    let made: Value = serde_json::from_str(&place.ask(&[
+        "admin",
+        "create-organization",
+        "--name",
+        "Acme",
+        "--admin-email",
+        "boss@acme.example",
+        "--json",
+    ]))
+    .unwrap();
+    let organization = made["organization"]["id"].to_string();
+    let users = ["admin", "create-users", "--organization", &organization, "--count", "2", "--json-lines"];
+    let people = place.ask(&[&users[..], &["--workboxes", "1"]].concat());
+    let person: Value = serde_json::from_str(people.lines().next().unwrap()).unwrap();
+    let token = person["token"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1r1/workboxes/{}", person["workboxes"][0]);
+    let epoch = |address: &str| {
+        let (status, body) = get(address, &path, &token);
+        assert_eq!(status, 200, "{body}");
+        let workbox: Value = serde_json::from_str(&body).unwrap();
+        workbox["stream"]["epoch"].as_str().unwrap().to_owned()
+    };
+    let (server, address) = place.serve(&[]);
+    let mut seen = vec![epoch(&address)];
+    let copy = place.0.path().join("copy.db");
+    place.ask(&["backup", "--to", copy.to_str().unwrap()]);
+    assert_eq!(server.terminate(), Some(0));
+    let (server, address) = place.serve(&[]);
+    assert_eq!(epoch(&address), seen[0], "a restart alone changes nothing");
+    assert_eq!(server.terminate(), Some(0));
+    // The same copy twice: what came after the first restore is lost in the second, too.
+    for _ in 0..2 {
+        let data = place.0.path().join("data");
+        for rest in ["switchboard.db-wal", "switchboard.db-shm"] {
+            let _ = std::fs::remove_file(data.join(rest));
+        }
+        std::fs::copy(&copy, data.join("switchboard.db")).unwrap();
+        let (server, address) = place.serve(&[]);
+        let next = epoch(&address);
+        assert!(!seen.contains(&next), "{seen:?}");
+        seen.push(next);
+        assert_eq!(server.terminate(), Some(0));
+    }
+    place.ask(&["migrate", "--restored"]);
+    let (_server, address) = place.serve(&[]);
+    assert!(!seen.contains(&epoch(&address)));
+    let fresh: Value = serde_json::from_str(place.ask(&users).lines().next().unwrap()).unwrap();
+    assert!(fresh["id"].as_i64().unwrap() > person["id"].as_i64().unwrap() + 100_000, "numbers leap ahead");
+}
+
+#[test]
+fn a_recording_policy_is_set() {
+    let place = Place::new();
+    let made =
+        ["admin", "create-organization", "--name", "Acme", "--admin-email", "boss@acme.example", "--json"];
+    let made: Value = serde_json::from_str(&place.ask(&made)).unwrap();
+    let organization = made["organization"]["id"].to_string();
+    let set = ["admin", "set-recording-policy", "--organization"];
+    place.ask(&[&set[..], &[&organization, "--policy", "opt_out"]].concat());
+    for wrong in [["77", "--policy", "opt_out"], [&organization, "--policy", "never"]] {
+        assert!(!place.run(&[&set[..], &wrong].concat()).status.success(), "{wrong:?}");
+    }
+}

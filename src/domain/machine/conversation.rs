@@ -1,7 +1,11 @@
 //! A live conversation: who is in it, where it stands, what was received and read. Pure: every method checks first and
 //! changes only when all checks hold.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     base::clock::Timestamp,
@@ -116,7 +120,23 @@ pub struct Conversation {
     pub members: BTreeMap<PersonId, Member>,
     /// When receipts were announced last.
     pub announced_at: Timestamp,
+    /// Who wrote the newest messages, oldest first.
+    pub recent: VecDeque<Written>,
 }
+
+/// A message by what receipts need to know of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The message.
+    pub id: MessageId,
+    /// Who wrote it.
+    pub author: PersonId,
+    /// Hidden from guests.
+    pub internal: bool,
+}
+
+/// So many are remembered: whoever is further behind counts as not having received their own messages either.
+pub const RECENT: usize = 100;
 
 /// At most four receipt events a second and conversation (contract: REALTIME section 3).
 pub const RECEIPT_INTERVAL: Duration = Duration::from_millis(250);
@@ -177,11 +197,16 @@ impl Conversation {
         if !internal {
             self.last_message = self.last_message.max(id);
         }
+        if self.recent.len() >= RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Written { id, author, internal });
         self.members.get_mut(&author).is_some_and(|member| !std::mem::replace(&mut member.participated, true))
     }
 
     /// The message `id` was refused after all; `before` is what [`Self::last_message`] and [`Self::last_internal`] were.
     pub fn unsent(&mut self, id: MessageId, before: (MessageId, MessageId)) {
+        self.recent.retain(|written| written.id != id);
         if self.last_message == id {
             self.last_message = before.0;
         }
@@ -230,14 +255,43 @@ impl Conversation {
         receipts
     }
 
-    /// How far all of the participants are, as everybody may know it.
+    /// How far all of the participants are, as everybody may know it: up to the newest message that all but its author
+    /// have received, or read.
     pub fn common_shown(&self) -> Marks {
-        Marks::lowest(self.members.values().map(|member| member.shown))
+        let members = || self.members.iter().map(|(person, member)| (*person, member.shown));
+        self.common(members, false)
     }
 
-    /// How far all who see internal messages are.
+    /// How far all are who see internal messages, those messages counted.
     pub fn common_marks(&self) -> Marks {
-        Marks::lowest(self.members.values().filter(|member| !member.guest).map(|member| member.marks))
+        let members = || {
+            let inside = self.members.iter().filter(|(_, member)| !member.guest);
+            inside.map(|(person, member)| (*person, member.marks))
+        };
+        let (inside, shown) = (self.common(members, true), self.common_shown());
+        Marks { received: inside.received.max(shown.received), read: inside.read.max(shown.read) }
+    }
+
+    fn common<I: Iterator<Item = (PersonId, Marks)>>(
+        &self,
+        members: impl Fn() -> I,
+        internal: bool,
+    ) -> Marks {
+        let newest = |mark: fn(&Marks) -> MessageId| {
+            let mut marks: Vec<_> = members().map(|(person, marks)| (mark(&marks), person)).collect();
+            marks.sort_unstable();
+            let (lowest, lagging) = marks.first().copied().unwrap_or_default();
+            let next = marks.get(1).map_or(MessageId(i64::MAX), |(mark, _)| *mark);
+            // What only the last one has not reached counts where that one wrote it.
+            let reached = |written: &&Written| {
+                written.internal == internal
+                    && (written.id <= lowest || (written.id <= next && written.author == lagging))
+            };
+            let found = self.recent.iter().rev().find(reached).map(|written| written.id);
+            // A mark that everybody may know stands on an open message; inside, on either kind.
+            if internal { found.unwrap_or_default() } else { found.unwrap_or_default().max(lowest) }
+        };
+        Marks { received: newest(|marks| marks.received), read: newest(|marks| marks.read) }
     }
 
     /// Gives the thread another title.
@@ -340,11 +394,5 @@ impl Marks {
         if read {
             self.read = self.read.max(message);
         }
-    }
-
-    fn lowest(marks: impl Iterator<Item = Self>) -> Self {
-        marks
-            .reduce(|a, b| Self { received: a.received.min(b.received), read: a.read.min(b.read) })
-            .unwrap_or_default()
     }
 }

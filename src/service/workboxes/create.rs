@@ -11,6 +11,7 @@ use crate::{
     base::clock::Timestamp,
     domain::{
         caller::Caller,
+        codes::Code,
         custom_field::Mandatory,
         error::{Error, Result},
         event::{StreamKind, internal_channel, workbox_channel},
@@ -18,8 +19,7 @@ use crate::{
         machine::conversation::{Conversation, Member, Status, Thread},
         once::Once,
     },
-    journal::Append,
-    journal::NewStream,
+    journal::{Append, Guard, NewStream, Refusal},
     service::tools::{Events, Tools, actor_of},
     store::conversations::{self, NewConversation},
 };
@@ -28,6 +28,8 @@ use crate::{
 const DESCRIPTION_LIMIT: usize = 4_000;
 /// Most people of a new thread.
 const PEOPLE_LIMIT: usize = 1_000;
+
+const CALL_TAKEN: Refusal = Refusal::new(Code::Constraint, "the call has a workbox");
 
 /// A thread that somebody wants to open.
 #[derive(Debug, Default)]
@@ -93,6 +95,7 @@ impl Workboxes {
             version: 1,
             members: BTreeMap::new(),
             announced_at: Timestamp(0),
+            recent: <_>::default(),
         };
 
         let mut events = Events::new(&tools.random, now, Some(Arc::new(actor_of(caller))));
@@ -129,6 +132,11 @@ impl Workboxes {
         ]
         .map(|(id, kind, channel)| NewStream { id, organization: caller.organization, kind, channel })
         .into();
+        append.guards.extend(
+            new.call
+                .as_deref()
+                .map(|call| Guard::Holds { stmt: conversations::call_is_free(call), otherwise: CALL_TAKEN }),
+        );
         Tools::remember(tools.keep_outcomes, &mut append, once, &id, now);
         tools.journal.append(append).await?;
         self.get(caller, id).await

@@ -33,6 +33,7 @@ use crate::{
     base::{clock::Timestamp, seal::Sealer},
     domain::{
         caller::Caller,
+        codes::Code,
         custom_field::Definition,
         error::{Error, Result},
         event::Actor,
@@ -50,6 +51,9 @@ use crate::{
         workbox_views::{self as views, Reader, Selection, WorkboxRow},
     },
 };
+
+/// What a thread is called that the server makes for a call.
+const CALL_TITLE: &str = "Call";
 
 /// What a guest is told of the link, by e-mail or text message.
 #[derive(Debug)]
@@ -263,15 +267,43 @@ impl Workboxes {
         Ok(info)
     }
 
-    /// The thread that a call belongs to, where the caller takes part in it.
+    /// The thread that a call belongs to, where the caller takes part in it. A call outside all threads gets one of its
+    /// own when somebody of it first asks.
     pub async fn of_call(&self, caller: &Caller, call: &str) -> Result<CallWorkbox> {
         let id = views::of_call(&self.tools.db, caller.organization, call).await?;
-        let workbox = self.get(caller, id.ok_or_else(|| Error::not_found("workbox"))?).await?;
+        let workbox = match id {
+            Some(id) => self.get(caller, id).await?,
+            None => self.open_for_call(caller, call).await?,
+        };
         Ok(CallWorkbox {
             auto_created: workbox.auto_created,
             owner_id: workbox.created_by.as_ref().map(|person| person.id),
             workbox,
         })
+    }
+
+    /// Opens a thread for a call, with those of the organisation who were in it.
+    async fn open_for_call(&self, caller: &Caller, call: &str) -> Result<WorkboxView> {
+        let (db, absent) = (&self.tools.db, || Error::not_found("workbox"));
+        let people = views::people_of_call(db, caller.organization, call).await?;
+        let asks = caller.person()?;
+        if caller.is_outsider() || !people.contains(&asks) {
+            return Err(absent());
+        }
+        let new = NewWorkbox {
+            title: CALL_TITLE.to_owned(),
+            participants: people.into_iter().filter(|person| *person != asks).collect(),
+            call: Some(call.to_owned()),
+            ..NewWorkbox::default()
+        };
+        match self.create(caller, new, &Once::none()).await {
+            // Two asked at once: the other one was quicker.
+            Err(error) if error.code() == Code::Constraint => {
+                let id = views::of_call(db, caller.organization, call).await?;
+                self.get(caller, id.ok_or(error)?).await
+            }
+            outcome => outcome,
+        }
     }
 
     /// The thread of the organisation that a call belongs to.
@@ -300,7 +332,7 @@ impl Workboxes {
             guests: views::guests(db, &ids).await?,
             values: views::field_values(db, &ids).await?,
             procedures: views::procedures(db, &ids).await?,
-            last_messages: self.messages.last_views(last, caller.person, &read).await?,
+            last_messages: self.messages.last_views(caller.organization, last, caller.person, &read).await?,
             definitions: self.definitions_of(caller.organization).await?,
             guest,
         };

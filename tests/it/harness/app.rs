@@ -30,7 +30,6 @@ pub struct Server {
     pub acme: Provisioned,
     pub other: Provisioned,
     pub db: TestDb,
-    #[expect(dead_code, reason = "removes the folder when dropped")]
     folder: TempDir,
 }
 
@@ -111,6 +110,11 @@ impl Server {
     /// The parts below HTTP.
     pub fn kernel(&self) -> &Kernel {
         self.app.as_ref().unwrap().kernel()
+    }
+
+    /// Where uploads are kept.
+    pub fn files(&self) -> std::path::PathBuf {
+        self.folder.path().join("files")
     }
 
     /// Time goes by.

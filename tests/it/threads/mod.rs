@@ -7,4 +7,5 @@ mod guests;
 mod lists;
 mod messages;
 mod receipts;
+mod totals;
 mod world;

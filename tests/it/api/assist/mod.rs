@@ -2,8 +2,10 @@
 
 mod account;
 mod auth;
+mod call_threads;
 mod calls;
 mod enterprise_users;
 mod keys;
 mod people;
+mod shown_files;
 mod workboxes;

@@ -6,13 +6,16 @@
 //!
 //! REST handlers call it; so does whoever stores a recording.
 
+mod removal;
+mod view;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use serde::Serialize;
 use uuid::Uuid;
 
+pub use self::view::{AttachmentView, Creator};
 use super::{
     tools::{Tools, actor_of},
     views::Avatar,
@@ -21,14 +24,13 @@ use crate::{
     base::{
         clock::{Clock, Timestamp},
         random::Random,
-        tasks::Tasks,
     },
     domain::{
         caller::Caller,
         codes::Code,
         error::{Error, Result},
         event::NewEvent,
-        ids::{AttachmentId, CallId, ConversationId, OrgId, PersonId, StreamId},
+        ids::{AttachmentId, CallId, ConversationId, OrgId, StreamId},
         once::Once,
         permission::Permissions,
     },
@@ -51,8 +53,6 @@ pub const DEFAULT_PAGE: i64 = 20;
 pub const LARGEST_PAGE: i64 = 100;
 /// Types of a call's attachments.
 const CALL_KINDS: &[&str] = &["incall", "postcall", "recording"];
-/// Deleted attachments whose files are removed at once by the sweep.
-const SWEEP_PAGE: i64 = 100;
 
 /// An upload, as its sender describes it.
 #[derive(Clone, Debug)]
@@ -70,66 +70,6 @@ pub struct CallMoment {
     pub kind: String,
     /// When it happened.
     pub at: Timestamp,
-}
-
-/// Who uploaded it (contract: `attachment_creator`).
-#[derive(Clone, Debug, Serialize)]
-pub struct Creator {
-    /// The person.
-    pub id: PersonId,
-    /// Display name.
-    pub name: String,
-    /// Their picture; left out of events.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub avatar: Option<Avatar>,
-}
-
-/// An attachment as shown: `call_attachmentV1R1` and `workbox_attachment` of the contract in one. In events the
-/// addresses are left out.
-#[derive(Clone, Debug, Serialize)]
-pub struct AttachmentView {
-    /// Its number.
-    pub id: AttachmentId,
-    /// Its UUID.
-    pub uuid: Uuid,
-    /// incall, postcall, recording, thread.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// File name.
-    pub name: String,
-    /// Media type.
-    pub mime_type: String,
-    /// Bytes.
-    pub size: i64,
-    /// Checksum in hexadecimal digits.
-    pub sha256: String,
-    /// ready, deleted.
-    pub status: String,
-    /// Was deleted: its addresses are empty.
-    pub deleted: bool,
-    /// Of the upload, in percent.
-    pub progress: i64,
-    /// Hidden from guests.
-    pub internal: bool,
-    /// Its call.
-    pub call_id: Option<CallId>,
-    /// Its help thread.
-    pub workbox_id: Option<ConversationId>,
-    /// Who uploaded it.
-    pub creator: Creator,
-    /// When it happened (in the call).
-    pub timestamp: Timestamp,
-    /// Upload.
-    pub created_at: Timestamp,
-    /// Where it stands, for people; empty once deleted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// Address of the file for a short time; empty once deleted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub signed_url: Option<String>,
-    /// Address of the small picture for a short time; empty where there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub thumbnail: Option<String>,
 }
 
 /// A file that a signed address gives access to.
@@ -233,6 +173,7 @@ impl Attachments {
         }
         let (now, uuid) = (self.ground.clock.now(), self.ground.random.uuid());
         let path = format!("{}/{}/{uuid}", caller.organization, now.date_time().format("%Y-%m"));
+        rows::begin_upload(&self.ground.db, &path, now).await?;
         let mut files = Undecided::new(&self.files.store);
         files.add(&path);
         let stored = self.files.store.put(&path, content, self.files.config.max_bytes).await?;
@@ -361,6 +302,46 @@ impl Attachments {
         self.delete(caller, Target { row, streams: vec![stream] }).await
     }
 
+    /// The attachment of a thread that a message shows, named by an address of ours (whether or not its time is over) or
+    /// by its number; `None` for an address of somebody else. What guests must not see, no open message shows.
+    pub(in crate::service) async fn to_show(
+        &self,
+        caller: &Caller,
+        thread: ConversationId,
+        (address, number): (Option<&str>, Option<AttachmentId>),
+        internal: bool,
+    ) -> Result<Option<AttachmentRow>> {
+        let (db, organization) = (&self.ground.db, caller.organization);
+        let found = match (address.and_then(|address| self.files.urls.names(address)), number) {
+            (Some(claim), _) if claim.organization == organization => {
+                rows::by_uuid(db, organization, claim.file).await?
+            }
+            (Some(_), _) => None,
+            (None, Some(number)) => rows::by_id(db, organization, number).await?,
+            (None, None) => return Ok(None),
+        };
+        let absent = || Error::not_found("attachment");
+        let place = self.thread_place(caller, thread, false).await?;
+        let row = found
+            .filter(|row| row.conversation_id == Some(thread) && row.deleted_at.is_none())
+            .filter(|row| !(row.internal && place.guest))
+            .ok_or_else(absent)?;
+        if row.internal && !internal {
+            return Err(Error::invalid("metadata: the attachment is internal, the message is not"));
+        }
+        Ok(Some(row))
+    }
+
+    /// A fresh address of a file, for one reader.
+    pub(in crate::service) fn address(&self, organization: OrgId, file: Uuid) -> String {
+        self.files.urls.url(organization, file, Variant::Original, self.ground.clock.now())
+    }
+
+    /// Where whoever may see an attachment gets a fresh address: it gives no access by itself and is good for ever.
+    pub(in crate::service) fn lasting_address(&self, id: AttachmentId) -> String {
+        format!("{}/api/v1r1/workbox/attachments/{id}", self.files.urls.base())
+    }
+
     /// What a signed address leads to, if its attachment still exists.
     pub async fn resolve(&self, token: &str) -> Result<Download> {
         let gone = || Error::not_found("file");
@@ -400,29 +381,6 @@ impl Attachments {
     /// The file store, to read what [`Attachments::resolve`] found.
     pub fn files(&self) -> &Files {
         &self.files
-    }
-
-    /// Removes files of attachments that were deleted right before a crash. For the start of the server.
-    pub async fn sweep(&self) -> Result<()> {
-        loop {
-            let page = rows::unremoved(&self.ground.db, SWEEP_PAGE).await?;
-            for row in &page {
-                self.remove_files(row).await?;
-            }
-            if page.is_empty() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Runs [`Attachments::sweep`] in the background; a failure is logged and left to the next start.
-    pub fn sweep_in_background(&self, tasks: &Tasks) {
-        let service = self.clone();
-        tasks.spawn("attachments sweep", async move {
-            if let Err(error) = service.sweep().await {
-                tracing::warn!(%error, context = error.context(), "files of deleted attachments are still there");
-            }
-        });
     }
 
     /// The row of a new attachment, without where it belongs.
@@ -485,8 +443,13 @@ impl Attachments {
             ));
         }
         let refusal = Refusal::new(Code::Constraint, "this attachment exists");
-        let mut append = Append::of_events(events);
+        let places: Vec<RowOp> = events
+            .iter()
+            .map(|event| RowOp::Late(rows::place_event(row.id, event.stream, event.id)))
+            .collect();
+        let mut append = Append::of_events(events).with(rows::end_upload(&row.path));
         append.rows.push(RowOp::exec_one(rows::insert(&row), refusal));
+        append.rows.extend(places);
         Tools::remember(self.ground.keep_outcomes, &mut append, once, &row.id, now);
         // From here on the commit decides, even when nobody waits for it any more.
         let paths = files.keep();
@@ -517,7 +480,7 @@ impl Attachments {
                 return None;
             }
         };
-        let path = format!("{}.thumbnail.{}", row.path, made.extension);
+        let path = thumbnail::path_of(&row.path, made.extension);
         let size = made.bytes.len() as u64;
         match self.files.store.put(&path, stream::iter([Ok(made.bytes)]), size).await {
             Ok(_) => Some(path),
@@ -526,32 +489,6 @@ impl Attachments {
                 None
             }
         }
-    }
-
-    async fn delete(&self, caller: &Caller, Target { mut row, streams }: Target) -> Result<()> {
-        if row.deleted_at.is_some() {
-            return Ok(());
-        }
-        let now = self.ground.clock.now();
-        row.deleted_at = Some(now);
-        "deleted".clone_into(&mut row.status);
-        let events = self.events(caller, &row, streams, "attachment.deleted", now);
-        let refusal = Refusal::new(Code::NotFound, "attachment not found");
-        let mut append = Append::of_events(events);
-        append.rows.push(RowOp::exec_one(rows::mark_deleted(row.organization_id, row.id, now), refusal));
-        self.ground.journal.append(append).await?;
-        // It is deleted for everybody already. Files that resist are tried again at the next start.
-        if let Err(error) = self.remove_files(&row).await {
-            tracing::warn!(%error, context = error.context(), "the files of a deleted attachment are still there");
-        }
-        Ok(())
-    }
-
-    async fn remove_files(&self, row: &AttachmentRow) -> Result<()> {
-        for path in row.thumbnail_path.iter().chain([&row.path]) {
-            self.files.store.delete(path).await?;
-        }
-        Ok(rows::files_removed(&self.ground.db, row.id).await?)
     }
 
     fn events(
@@ -655,33 +592,6 @@ impl Attachments {
         let small = there && row.thumbnail_path.is_some();
         view.thumbnail = Some(if small { address(Variant::Thumbnail) } else { String::new() });
         view
-    }
-}
-
-impl AttachmentView {
-    /// Without addresses.
-    fn in_events(row: &AttachmentRow) -> Self {
-        Self {
-            id: row.id,
-            uuid: row.uuid,
-            kind: row.kind.clone(),
-            name: row.name.clone(),
-            mime_type: row.mime_type.clone(),
-            size: row.size,
-            sha256: hex::encode(&row.sha256),
-            status: row.status.clone(),
-            deleted: row.deleted_at.is_some(),
-            progress: 100,
-            internal: row.internal,
-            call_id: row.call_id.clone(),
-            workbox_id: row.conversation_id,
-            creator: Creator { id: row.creator_id, name: row.creator_name.clone(), avatar: None },
-            timestamp: row.occurred_at,
-            created_at: row.created_at,
-            path: None,
-            signed_url: None,
-            thumbnail: None,
-        }
     }
 }
 
