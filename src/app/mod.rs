@@ -46,7 +46,9 @@ impl App {
         let listen = config.http.listen;
         let bound = server::bind(listen).map_err(|error| StartError::Listen(listen, error))?;
         let kernel = Kernel::open(config, ports, bound.address)?;
-        let ready = Arc::new(Readiness::new(kernel.db().clone(), kernel.ports().clock.clone()));
+        let ready =
+            Readiness::new(kernel.db().clone(), kernel.wired.journal.clone(), kernel.ports().clock.clone());
+        let ready = Arc::new(ready);
         let started = kernel.runtime().block_on(Serving::start(&kernel, bound, Arc::clone(&ready)));
         let serving = match started {
             Ok(serving) => serving,

@@ -11,24 +11,29 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use crate::{
     base::clock::{Clock, Timestamp},
     http::health::Ready,
+    journal::Journal,
     store::{Db, meta},
 };
 
 /// A probe's answer is believed for so long, so that nobody loads the database by asking.
 const PROBE_AGE: Duration = Duration::from_secs(1);
 
+/// Bytes of a probe after a commit that failed: a disk that is all but full takes a line and refuses a message.
+const ROOM: usize = 256 * 1024;
+
 /// Whether the server takes work.
 pub(super) struct Readiness {
     up: AtomicBool,
     db: Db,
+    journal: Journal,
     clock: Clock,
     probed: Mutex<Option<(Timestamp, Option<String>)>>,
 }
 
 impl Readiness {
     /// Not ready yet.
-    pub fn new(db: Db, clock: Clock) -> Self {
-        Self { up: AtomicBool::new(false), db, clock, probed: Mutex::new(None) }
+    pub fn new(db: Db, journal: Journal, clock: Clock) -> Self {
+        Self { up: AtomicBool::new(false), db, journal, clock, probed: Mutex::new(None) }
     }
 
     /// Takes work from now on.
@@ -41,7 +46,7 @@ impl Readiness {
         self.up.store(false, Ordering::Release);
     }
 
-    /// A small write: a full disk lets reads pass.
+    /// A small write: a full disk lets reads pass. Once a commit has failed, one that needs some room.
     async fn probe(&self) -> Option<String> {
         let now = self.clock.now();
         let known = self.probed.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -50,7 +55,12 @@ impl Readiness {
         {
             return outcome;
         }
-        let outcome = meta::probe(&self.db, now).await.err().map(|error| format!("database: {error}"));
+        let failing = self.journal.is_failing();
+        let probed = meta::probe(&self.db, now, if failing { ROOM } else { 0 }).await;
+        if failing && probed.is_ok() {
+            self.journal.forgive();
+        }
+        let outcome = probed.err().map(|error| format!("database: {error}"));
         *self.probed.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, outcome.clone()));
         outcome
     }

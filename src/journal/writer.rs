@@ -1,6 +1,13 @@
 //! The journal's one writing task and its bounded queue.
 
-use std::{pin::pin, sync::Arc, time::Instant};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
@@ -47,6 +54,7 @@ struct Job {
 #[derive(Clone)]
 pub struct Journal {
     queue: mpsc::Sender<Job>,
+    failing: Arc<AtomicBool>,
 }
 
 impl Journal {
@@ -61,9 +69,10 @@ impl Journal {
         tasks: &Tasks,
     ) -> Self {
         let (queue, jobs) = mpsc::channel(options.queue);
-        let writer = Writer { db, node, options, random, after, metrics };
+        let failing = Arc::new(AtomicBool::new(false));
+        let writer = Writer { db, node, options, random, after, metrics, failing: Arc::clone(&failing) };
         tasks.spawn("journal", writer.run(jobs, tasks.stopping()));
-        Self { queue }
+        Self { queue, failing }
     }
 
     /// Hands an append over; `done` is called exactly once, after the commit (or with the error).
@@ -90,6 +99,16 @@ impl Journal {
         receiver.await.unwrap_or_else(|_| Err(Error::unavailable("the journal dropped an append")))
     }
 
+    /// True when the database would not take the last commit.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Acquire)
+    }
+
+    /// The database was seen to take commits again.
+    pub fn forgive(&self) {
+        self.failing.store(false, Ordering::Release);
+    }
+
     /// Appends that may still be queued without refusal.
     pub fn capacity(&self) -> usize {
         self.queue.capacity()
@@ -103,6 +122,7 @@ struct Writer {
     random: Random,
     after: Vec<Arc<dyn AfterCommit>>,
     metrics: JournalMetrics,
+    failing: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -159,6 +179,7 @@ impl Writer {
         let epochs = || self.random.token::<9>();
         let written = batch::write(&self.db, self.node, &epochs, appends).await;
         self.metrics.observe(appends.len(), started.elapsed(), written.is_ok());
+        self.failing.store(written.as_ref().is_err_and(StoreError::is_unavailable), Ordering::Release);
         let written = written?;
         if !written.events.is_empty() {
             for port in &self.after {

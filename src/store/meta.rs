@@ -7,7 +7,8 @@ statements! {
     SET = "insert into meta (name, value) values ($1, $2) on conflict (name) do update set value = excluded.value";
 }
 
-/// One small write: does the database take them?
-pub async fn probe(db: &Db, now: Timestamp) -> Result<()> {
-    sql(SET).bind("probe").bind(now.to_string()).execute(db).await.map(drop)
+/// One write, of some bytes and `room` more: does the database take it?
+pub async fn probe(db: &Db, now: Timestamp, room: usize) -> Result<()> {
+    let value = format!("{now}{}", " ".repeat(room));
+    sql(SET).bind("probe").bind(value).execute(db).await.map(drop)
 }

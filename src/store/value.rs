@@ -72,9 +72,11 @@ impl Value {
             Self::Float(_) => "double precision",
             Self::Bytes(_) => "bytea",
             Self::Uuid(_) => "uuid",
-            Self::Ints(_) => "bigint[]",
-            Self::Texts(_) => "text[]",
-            Self::Uuids(_) => "uuid[]",
+            Self::Ints(_) | Self::IntColumn(_) => "bigint[]",
+            Self::Texts(_) | Self::TextColumn(_) => "text[]",
+            Self::Uuids(_) | Self::UuidColumn(_) => "uuid[]",
+            Self::BoolColumn(_) => "boolean[]",
+            Self::BytesColumn(_) => "bytea[]",
         }
     }
 
