@@ -35,7 +35,7 @@ pub async fn run(world: &Arc<World>, stage: &Stage, shard: Shard, number: usize,
                 let _ = tokio::time::timeout(limit, fill(world, stage.messages / shard.of, window, true)).await;
             }
             StageKind::Storm => storm::run(world, stage, &mut random).await,
-            StageKind::Work => self::work(world, stage, shard, random, stop).await,
+            StageKind::Work => steady(world, stage, shard, random, stop).await,
         }
     };
     tokio::select! {
@@ -44,7 +44,7 @@ pub async fn run(world: &Arc<World>, stage: &Stage, shard: Shard, number: usize,
     }
 }
 
-async fn work(world: &Arc<World>, stage: &Stage, shard: Shard, mut random: SmallRng, stop: &watch::Receiver<bool>) {
+async fn steady(world: &Arc<World>, stage: &Stage, shard: Shard, mut random: SmallRng, stop: &watch::Receiver<bool>) {
     let length = Duration::from_secs_f64(stage.seconds);
     if stage.stall_ms > 0 {
         stall(world, stage, &mut random);

@@ -103,6 +103,10 @@ pub struct World {
     pub storm: super::storm::Storm,
     /// Counts texts.
     pub sequence: AtomicU64,
+    /// The last offset that was acknowledged in each room.
+    pub heads: Vec<AtomicU64>,
+    /// Events that have arrived.
+    pub arrivals: AtomicU64,
     /// Actions that are not finished.
     pub in_flight: AtomicUsize,
     /// The run ends: failures are no news any more.
@@ -138,6 +142,7 @@ impl World {
             subscribe: stats.metric("subscribe"),
             receipts: stats.metric("receipt_events"),
         };
+        let heads = rooms.iter().map(|_| AtomicU64::new(0)).collect();
         Arc::new(Self {
             scenario,
             target,
@@ -158,6 +163,8 @@ impl World {
             calls: Mutex::default(),
             storm: super::storm::Storm::default(),
             sequence: AtomicU64::new(0),
+            heads,
+            arrivals: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             rough: AtomicBool::new(false),
@@ -267,6 +274,7 @@ impl Listener for World {
     }
 
     fn arrived(&self, client: &Client, event: &Event<'_>) {
+        self.arrivals.fetch_add(1, Ordering::Relaxed);
         if event.channel.starts_with("user:") {
             self.rings.arrived(self, client.number, event.data);
             return;
@@ -329,6 +337,7 @@ impl Listener for World {
                 channel: one.channel.to_string(),
                 first: one.first,
                 last: one.at.offset,
+                is_live: one.active,
                 announced: one.announced,
             });
         }
