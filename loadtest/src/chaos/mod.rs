@@ -18,7 +18,7 @@ use tokio::{sync::watch, time::sleep};
 pub use server::Server;
 
 use crate::{
-    cli::{Files, to_json, write},
+    cli::{Files, say, to_json, write},
     client::rest::Rest,
     failure::Failure,
     ledger::violation::{Finding, Violation},
@@ -172,7 +172,7 @@ async fn violate(chaos: &Chaos, server: &mut Server, stop: watch::Receiver<bool>
     report.chaos = cycles;
     report.judge();
     if !chaos.quiet {
-        print!("{}", text::render(&report));
+        say(&text::render(&report));
     }
     let name = format!("chaos-{}", format!("{:?}", chaos.act).to_lowercase());
     let files = Files::new(&chaos.out, &name, Shard::default(), report.began_us)?;

@@ -40,7 +40,7 @@ pub async fn run(world: &Arc<World>, stage: &Stage, shard: Shard, number: usize,
     };
     tokio::select! {
         () = work => {}
-        _ = stopped.wait_for(|stop| *stop) => {}
+        _ = stopped.wait_for(|stop| *stop) => world.stopping.store(true, Ordering::Relaxed),
     }
 }
 
@@ -132,7 +132,7 @@ async fn closed_window(
         let (world, mix) = (world.clone(), mix.clone());
         let mut random = SmallRng::seed_from_u64(random.random());
         tokio::spawn(async move {
-            while Instant::now() < until && !world.closing.load(Ordering::Relaxed) {
+            while Instant::now() < until && !world.stopping.load(Ordering::Relaxed) {
                 let Some(due) = actions::due(&mix, world.watch.now_us(), &mut random) else { break };
                 let before = world.watch.now_us();
                 actions::perform(&world, due).await;
@@ -162,7 +162,7 @@ pub async fn fill(world: &Arc<World>, messages: usize, window: usize, over_socke
         tokio::spawn(async move {
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= messages || world.closing.load(Ordering::Relaxed) {
+                if number >= messages || world.stopping.load(Ordering::Relaxed) {
                     break;
                 }
                 let room = number % rooms;

@@ -109,6 +109,8 @@ pub struct World {
     pub arrivals: AtomicU64,
     /// Actions that are not finished.
     pub in_flight: AtomicUsize,
+    /// Nothing new is begun.
+    pub stopping: AtomicBool,
     /// The run ends: failures are no news any more.
     pub closing: AtomicBool,
     /// Failures of connections are part of the plan (chaos).
@@ -166,6 +168,7 @@ impl World {
             heads,
             arrivals: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             rough: AtomicBool::new(false),
             logs: RwLock::default(),
