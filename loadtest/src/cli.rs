@@ -195,19 +195,19 @@ async fn perform(command: Command) -> Result<bool, String> {
         Command::Run(run) => run_scenario(*run).await,
         Command::List => {
             for (name, _) in library::ALL {
-                println!("{name:<18}{}", library::find(name)?.question);
+                say(&format!("{name:<18}{}\n", library::find(name)?.question));
             }
             Ok(true)
         }
         Command::Compare { before, after } => {
-            print!("{}", compare::render(&read(&before)?, &read(&after)?));
+            say(&compare::render(&read(&before)?, &read(&after)?));
             Ok(true)
         }
         Command::Report { results, html: page, out } => {
             let reports = results.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
             let is_one = reports.len() == 1;
             let report = merge::merge(reports)?;
-            print!("{}", text::render(&report));
+            say(&text::render(&report));
             let default = results[0].with_extension(if page { "html" } else { "merged.json" });
             if page {
                 write(&out.unwrap_or(default), &html::render(&report))?;
@@ -232,11 +232,11 @@ async fn perform(command: Command) -> Result<bool, String> {
 
 fn print_verdict(verdict: &Verdict) {
     for (what, count) in &verdict.checked {
-        println!("{count:>10} {what}");
+        say(&format!("{count:>10} {what}\n"));
     }
     match verdict.findings.first() {
-        None => println!("nothing lost, nothing twice, one order, no gap"),
-        Some(first) => println!("{} violations; the first:\n{first}", verdict.findings.len()),
+        None => say("nothing lost, nothing twice, one order, no gap\n"),
+        Some(first) => say(&format!("{} violations; the first:\n{first}\n", verdict.findings.len())),
     }
 }
 
@@ -250,10 +250,16 @@ fn read(path: &Path) -> Result<Report, String> {
     Ok(report)
 }
 
+/// Prints; a reader that went away is no reason to fail.
+pub fn say(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
 /// Writes a file and says so.
 pub fn write(path: &Path, text: &str) -> Result<(), String> {
     std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
-    println!("{}", path.display());
+    say(&format!("{}\n", path.display()));
     Ok(())
 }
 
@@ -375,7 +381,7 @@ async fn run_against(run: &Run, scenario: Scenario, served: &mut Option<Server>)
         }
     }
     let holds = report.judge();
-    print!("{}", text::render(&report));
+    say(&text::render(&report));
     write(&files.with("json"), &to_json(&report)?)?;
     write(&files.with("html"), &html::render(&report))?;
     Ok(holds && report.verify.is_none_or(|verdict| verdict.findings.is_empty()))

@@ -91,7 +91,19 @@ enum Order {
     Away,
     Return,
     Stall(Duration),
+    Where(oneshot::Sender<Vec<Place>>),
     Close,
+}
+
+/// Where a client stands in a channel.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The channel.
+    pub channel: Arc<str>,
+    /// The last event that was seen.
+    pub offset: u64,
+    /// The place is taken at present.
+    pub active: bool,
 }
 
 /// Where and how to connect.
@@ -197,6 +209,13 @@ impl Client {
         self.order(Order::Stall(time));
     }
 
+    /// Where it stands in its channels.
+    pub async fn places(&self) -> Vec<Place> {
+        let (answer, answered) = oneshot::channel();
+        self.order(Order::Where(answer));
+        answered.await.unwrap_or_default()
+    }
+
     /// Ends it.
     pub fn close(&self) {
         self.order(Order::Close);
@@ -249,8 +268,11 @@ impl Session {
                     End::Lost(Failure::TimedOut)
                 }
             };
-            self.forget();
+            if !matches!(end, End::Closed) {
+                self.forget();
+            }
             match end {
+                // Its places were taken until now.
                 End::Closed => break,
                 End::Lost(failure) if is_final(&failure) => break,
                 End::Away => {
@@ -296,10 +318,20 @@ impl Session {
                 self.place(&channel, false);
                 let _ = answer.send(Err(Failure::Disconnected));
             }
+            Order::Where(answer) => self.tell_places(answer),
             Order::Close => return false,
             Order::Away | Order::Return | Order::Stall(_) => {}
         }
         true
+    }
+
+    fn tell_places(&self, answer: oneshot::Sender<Vec<Place>>) {
+        let places = self.subscriptions.iter().map(|one| Place {
+            channel: one.channel.clone(),
+            offset: one.at.offset,
+            active: one.active,
+        });
+        let _ = answer.send(places.collect());
     }
 
     async fn pause(&mut self, time: Duration) -> bool {
@@ -453,6 +485,7 @@ impl Session {
                 Some(Order::Away) => return Ok(Some(End::Away)),
                 Some(Order::Return) => {}
                 Some(Order::Stall(time)) => self.stall = Some(time),
+                Some(Order::Where(answer)) => self.tell_places(answer),
                 Some(Order::Ask(command, answer)) => {
                     let id = self.id();
                     self.pending.insert(id, Pending::Ask(answer));

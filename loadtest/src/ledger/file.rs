@@ -43,6 +43,9 @@ pub struct Watcher {
     pub first: u64,
     /// The last event that was seen.
     pub last: u64,
+    /// The place was taken until the run ended.
+    #[serde(default)]
+    pub is_live: bool,
     /// Gaps that the server announced.
     pub announced: Vec<(u64, u64)>,
 }

@@ -18,6 +18,7 @@ pub struct Seen {
     pub events: Vec<u64>,
 }
 
+#[cfg(test)]
 impl Seen {
     /// The event that was seen at an offset.
     pub fn at(&self, offset: u64) -> Option<u64> {

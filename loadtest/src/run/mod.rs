@@ -9,5 +9,6 @@ mod stages;
 mod storm;
 pub mod world;
 
-pub use plan::{Options, Outcome, Shard, run};
+pub use plan::{Options, Outcome, Shard, run, run_in};
+pub use actions::path_of;
 pub use setup::gather;

@@ -75,8 +75,6 @@ pub struct Outcome {
 /// The server at the border of two stages.
 #[derive(Clone, Debug)]
 pub struct Mark {
-    /// The stage that ends here.
-    pub stage: String,
     /// CPU seconds so far.
     pub cpu_seconds: Option<f64>,
     /// Resident memory.
@@ -94,16 +92,17 @@ struct Shared {
 /// Runs a scenario.
 pub async fn run(scenario: Scenario, cast: Cast, options: Options, stop: watch::Receiver<bool>) -> Outcome {
     let Cast { people, rooms } = cast;
-    let server = options.server.clone();
     let world = World::new(scenario, options.target, options.rest.clone(), people, rooms);
+    run_in(world, options, stop).await
+}
+
+/// Runs the scenario of a world that others look at meanwhile.
+pub async fn run_in(world: Arc<World>, options: Options, stop: watch::Receiver<bool>) -> Outcome {
+    let server = options.server.clone();
     world.rough.store(options.is_rough, Ordering::Relaxed);
     let shared = Arc::new(Shared { stage: Mutex::new("connect".to_owned()), samples: Mutex::default() });
-    let mark = |stage: &str| Mark {
-        stage: stage.to_owned(),
-        cpu_seconds: server.cpu_seconds(),
-        rss_mb: server.rss_mb(),
-    };
-    let mut marks = vec![mark("start")];
+    let mark = || Mark { cpu_seconds: server.cpu_seconds(), rss_mb: server.rss_mb() };
+    let mut marks = vec![mark()];
     let (ended, end) = watch::channel(false);
     let ticker =
         tokio::spawn(tick(world.clone(), shared.clone(), options.server.clone(), options.is_quiet, end));
@@ -111,7 +110,7 @@ pub async fn run(scenario: Scenario, cast: Cast, options: Options, stop: watch::
     let tasks = connect(&world, &options, &stop).await;
     settle(&world, &stop).await;
     world.stats.end_stage("connect", world.seconds());
-    marks.push(mark("connect"));
+    marks.push(mark());
     let connections = world.all_clients().iter().filter(|client| client.is_online()).count();
 
     let planned = world.scenario.stages.clone();
@@ -125,11 +124,10 @@ pub async fn run(scenario: Scenario, cast: Cast, options: Options, stop: watch::
             drain(&world).await;
         }
         world.stats.end_stage(&stage.name, world.seconds());
-        marks.push(mark(&stage.name));
+        marks.push(mark());
     }
     let interrupted = *stop.borrow();
-    // What was sent last is still on its way to the last subscriber.
-    sleep(Duration::from_millis(300)).await;
+    quiet(&world).await;
     world.closing.store(true, Ordering::Relaxed);
     for client in world.all_clients() {
         client.close();
@@ -214,6 +212,18 @@ async fn drain(world: &Arc<World>) {
         if let Some(client) = world.clients_of(person).into_iter().find(|client| client.is_online()) {
             let _ = client.rpc("call.leave", serde_json::json!({ "call_id": call })).await;
         }
+    }
+}
+
+/// What was sent last is still on its way to the last subscriber: waits until nothing comes any more.
+async fn quiet(world: &Arc<World>) {
+    let (began, mut last, mut since) = (tokio::time::Instant::now(), 0, tokio::time::Instant::now());
+    while since.elapsed() < Duration::from_millis(700) && began.elapsed() < GRACE {
+        let now = world.arrivals.load(Ordering::Relaxed);
+        if now != last {
+            (last, since) = (now, tokio::time::Instant::now());
+        }
+        sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -103,8 +103,14 @@ pub struct World {
     pub storm: super::storm::Storm,
     /// Counts texts.
     pub sequence: AtomicU64,
+    /// The last offset that was acknowledged in each room.
+    pub heads: Vec<AtomicU64>,
+    /// Events that have arrived.
+    pub arrivals: AtomicU64,
     /// Actions that are not finished.
     pub in_flight: AtomicUsize,
+    /// Nothing new is begun.
+    pub stopping: AtomicBool,
     /// The run ends: failures are no news any more.
     pub closing: AtomicBool,
     /// Failures of connections are part of the plan (chaos).
@@ -138,6 +144,7 @@ impl World {
             subscribe: stats.metric("subscribe"),
             receipts: stats.metric("receipt_events"),
         };
+        let heads = rooms.iter().map(|_| AtomicU64::new(0)).collect();
         Arc::new(Self {
             scenario,
             target,
@@ -158,7 +165,10 @@ impl World {
             calls: Mutex::default(),
             storm: super::storm::Storm::default(),
             sequence: AtomicU64::new(0),
+            heads,
+            arrivals: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             rough: AtomicBool::new(false),
             logs: RwLock::default(),
@@ -267,6 +277,7 @@ impl Listener for World {
     }
 
     fn arrived(&self, client: &Client, event: &Event<'_>) {
+        self.arrivals.fetch_add(1, Ordering::Relaxed);
         if event.channel.starts_with("user:") {
             self.rings.arrived(self, client.number, event.data);
             return;
@@ -329,6 +340,7 @@ impl Listener for World {
                 channel: one.channel.to_string(),
                 first: one.first,
                 last: one.at.offset,
+                is_live: one.active,
                 announced: one.announced,
             });
         }

@@ -5,7 +5,7 @@ mod registry;
 mod summary;
 
 pub use metric::{Handle, Histogram, new_histogram};
-pub use registry::{ErrorCount, Point, Registry, Stage};
+pub use registry::{ErrorCount, Point, Registry};
 pub use summary::{Series, Summary};
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -38,10 +38,5 @@ impl Stopwatch {
     /// How long it has run.
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()
-    }
-
-    /// When `us` microseconds after its begin will be.
-    pub fn instant(&self, since_began: Duration) -> Instant {
-        self.began + since_began
     }
 }

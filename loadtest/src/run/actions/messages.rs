@@ -1,7 +1,7 @@
 //! Messages, marks, typing.
 
 use std::{
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -96,6 +96,7 @@ fn stored(world: &World, person: usize, room: usize, text: &str, uuid: Uuid, rep
         text: hash(text.as_bytes()),
         at: world.watch.now_us(),
     });
+    world.heads[room].fetch_max(offset, Ordering::Relaxed);
     keep(world, Own { person, room, id });
     Ok(offset)
 }
