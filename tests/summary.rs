@@ -25,7 +25,8 @@ fn main() -> ExitCode {
     let mut unseen: Vec<_> = declared.difference(&seen).collect();
     unseen.sort();
     faults.extend(unseen.into_iter().map(|entry| format!("declared, but no test has seen it: {entry}")));
-    let leaks = leaks(&read(&folder, "log.txt"), &lines(&folder, "secrets.txt"));
+    let log = read(&folder, "log.txt");
+    let leaks = leaks(&log, &lines(&folder, "secrets.txt"));
     faults.extend(leaks.into_iter().map(|line| format!("a secret in the log: {line}")));
     for fault in faults.iter().take(SHOWN) {
         println!("{fault}");
