@@ -81,6 +81,16 @@ impl Kernel {
         &self.foundation.db
     }
 
+    /// The owners of help threads that are live.
+    pub fn conversations(&self) -> &Conversations {
+        &self.wired.conversations
+    }
+
+    /// The owners of sessions that are live.
+    pub fn sessions(&self) -> &Sessions {
+        &self.wired.sessions
+    }
+
     /// Where work runs.
     pub fn runtime(&self) -> &Runtime {
         &self.foundation.runtime

@@ -16,6 +16,7 @@ mod calls;
 mod cli;
 mod contract;
 mod delivery;
+mod faults;
 mod harness;
 mod http;
 mod identity;

@@ -163,6 +163,12 @@ impl Server {
     }
 }
 
+impl From<&Server> for SocketAddr {
+    fn from(server: &Server) -> Self {
+        server.address
+    }
+}
+
 async fn launch(config: &Config, clock: &Clock) -> App {
     let (config, ports) = (config.clone(), Ports { clock: clock.clone(), random: Random::from_os() });
     apart(|| App::start(config, ports).unwrap()).await

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
     time::Duration,
 };
 
@@ -18,10 +19,8 @@ use tokio::{
 };
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
-use super::app::Server;
-
 /// Nobody waits longer for anything.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -73,18 +72,20 @@ pub struct Device {
     next_id: u32,
     /// The server's last words, once it has closed.
     closed: Option<u16>,
-    /// Subscriptions that the server has ended.
-    ended: Vec<(String, u64)>,
 }
 
 impl Device {
     /// Connects with a token; the inboxes that come with it are followed from now on.
-    pub async fn connect(server: &Server, token: &str) -> Self {
+    pub async fn connect(server: impl Into<SocketAddr>, token: &str) -> Self {
         Self::come_back(server, token, &BTreeMap::new()).await
     }
 
     /// Connects with the positions that an earlier connection had, and catches up on all of them.
-    pub async fn come_back(server: &Server, token: &str, known: &BTreeMap<String, Position>) -> Self {
+    pub async fn come_back(
+        server: impl Into<SocketAddr>,
+        token: &str,
+        known: &BTreeMap<String, Position>,
+    ) -> Self {
         let mut device = Self::open(server).await;
         let recover = |position: &Position| json!({ "recover": true, "epoch": position.epoch, "offset": position.offset });
         let inboxes = known.iter().filter(|(channel, _)| channel.starts_with("user:"));
@@ -104,22 +105,12 @@ impl Device {
     }
 
     /// Opens a socket and says nothing.
-    pub async fn open(server: &Server) -> Self {
+    pub async fn open(server: impl Into<SocketAddr>) -> Self {
         let (socket, _) =
-            connect_async(format!("ws://{}/connection/websocket", server.address)).await.unwrap();
+            connect_async(format!("ws://{}/connection/websocket", server.into())).await.unwrap();
         let ((orders, told), (say, heard)) = (unbounded_channel(), unbounded_channel());
         tokio::spawn(attend(socket, told, say));
-        let (places, ended) = (BTreeMap::new(), Vec::new());
-        Self { welcome: Value::Null, orders, heard, places, next_id: 0, closed: None, ended }
-    }
-
-    /// Follows a stream from the moment that a snapshot shows (its `stream`).
-    pub async fn follow(&mut self, stream: &Value) {
-        let position = Position {
-            epoch: stream["epoch"].as_str().unwrap().to_owned(),
-            offset: stream["offset"].as_u64().unwrap(),
-        };
-        self.follow_from(stream["channel"].as_str().unwrap(), &position).await;
+        Self { welcome: Value::Null, orders, heard, places: BTreeMap::new(), next_id: 0, closed: None }
     }
 
     /// Follows a stream from its beginning.
@@ -127,7 +118,8 @@ impl Device {
         self.follow_from(channel, &Position { epoch: String::new(), offset: 0 }).await;
     }
 
-    async fn follow_from(&mut self, channel: &str, Position { epoch, offset }: &Position) {
+    /// Follows a stream from a position on.
+    pub async fn follow_from(&mut self, channel: &str, Position { epoch, offset }: &Position) {
         let request = json!({ "channel": channel, "recover": true, "epoch": epoch, "offset": offset });
         let reply = self.call(json!({ "subscribe": request })).await;
         assert!(reply["error"].is_null(), "{channel}: {reply}");
@@ -147,12 +139,12 @@ impl Device {
         }
     }
 
-    /// Stops following a stream.
-    pub async fn leave(&mut self, channel: &str) -> Position {
+    /// Stops following a stream; where it stood, and what was seen of it.
+    pub async fn leave(&mut self, channel: &str) -> (Position, Vec<Value>) {
         let reply = self.call(json!({ "unsubscribe": { "channel": channel } })).await;
         assert_eq!(reply["unsubscribe"], json!({}), "{reply}");
         let place = self.places.remove(channel).unwrap();
-        Position { epoch: place.epoch.clone(), offset: place.position() }
+        (Position { epoch: place.epoch.clone(), offset: place.position() }, place.events)
     }
 
     /// Where it stands in everything that it follows.
@@ -215,16 +207,6 @@ impl Device {
         }
     }
 
-    /// Waits until the server ends the subscription; the code.
-    pub async fn loses(&mut self, channel: &str) -> u64 {
-        loop {
-            if let Some(at) = self.ended.iter().position(|(ended, _)| ended == channel) {
-                return self.ended.remove(at).1;
-            }
-            self.listen(&format!("the end of {channel}")).await;
-        }
-    }
-
     /// Waits until the server closes; the code.
     pub async fn is_closed(&mut self) -> u16 {
         loop {
@@ -279,7 +261,7 @@ impl Device {
 
     async fn hear(&mut self, what: &str) -> Heard {
         let heard = timeout(PATIENCE, self.heard.recv()).await;
-        let heard = heard.unwrap_or_else(|_| panic!("waited for {what} in vain: {:#?}", self.places));
+        let heard = heard.unwrap_or_else(|_| panic!("waited for {what} in vain at {:?}", self.positions()));
         heard.unwrap_or_else(|| panic!("the socket is closed ({:?}), no {what} comes", self.closed))
     }
 
@@ -292,9 +274,8 @@ impl Device {
         let channel = push["channel"].as_str().unwrap_or_default();
         if push["pub"].is_object() {
             self.note(channel, &push["pub"]);
-        } else if let Some(code) = push["unsubscribe"]["code"].as_u64() {
+        } else if push["unsubscribe"].is_object() {
             self.places.remove(channel);
-            self.ended.push((channel.to_owned(), code));
         } else {
             panic!("unexpected: {message}");
         }

@@ -4,5 +4,8 @@ pub mod app;
 pub mod db;
 pub mod device;
 pub mod nats;
+pub mod office;
+pub mod postgres;
+pub mod process;
 pub mod schema;
 pub mod smtp;

@@ -22,7 +22,7 @@ pub struct Client {
     pub pings: usize,
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Client {
     pub async fn open(address: SocketAddr) -> Self {

@@ -2,7 +2,7 @@
 
 mod backend;
 mod catching_up;
-mod client;
+pub mod client;
 mod commands;
 mod emulation;
 mod hostile;

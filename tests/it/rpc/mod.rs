@@ -2,7 +2,6 @@
 //! and that it is the same as over REST.
 
 mod calls;
-mod office;
 mod protobuf;
 mod refusals;
 mod threads;

@@ -9,8 +9,8 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest as _},
 };
 
-use super::office::Office;
 use crate::harness::db::on_both;
+use crate::harness::office::Office;
 
 struct Binary {
     socket: WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use switchboard::realtime::gateway;
 
-use super::office::Office;
+use crate::harness::office::Office;
 use crate::harness::{db::on_both, device::Device};
 
 /// What every action's data names, as it is in the office, or as it is nowhere.

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::office::{Office, lasting};
 use crate::harness::db::on_both;
+use crate::harness::office::{Office, lasting};
 
 on_both! {
     async fn threads_change_as_over_rest(db: TestDb) {

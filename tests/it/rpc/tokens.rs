@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::office::Office;
+use crate::harness::office::Office;
 use crate::harness::{db::on_both, device::Device};
 
 /// The code with which a channel is refused.

@@ -20,7 +20,7 @@ const SETTINGS: &str = "
     [server]
     drain_seconds = 0
     [calls]
-    lease_seconds = 3
+    lease_seconds = 5
     ping_seconds = 1
     empty_seconds = 1
 ";

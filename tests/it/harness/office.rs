@@ -2,9 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{app::Server, db::TestDb, device::Device};
+use super::{app::Server, db::TestDb, device::Device};
 
-const SETTINGS: &str = "[server]\ndrain_seconds = 0\n[realtime]\ncommand_burst = 10000\n";
+const SETTINGS: &str = "
+    [server]
+    drain_seconds = 0
+    [realtime]
+    ping_seconds = 300
+    command_burst = 10000
+";
 
 /// Somebody with one device.
 pub struct Person {
@@ -29,7 +35,12 @@ pub struct Office {
 
 impl Office {
     pub async fn open(db: TestDb) -> Self {
-        let server = Server::start_live(db, SETTINGS).await;
+        Self::open_with(db, SETTINGS).await
+    }
+
+    /// With settings, as TOML.
+    pub async fn open_with(db: TestDb, settings: &str) -> Self {
+        let server = Server::start_live(db, settings).await;
         let mut people = Vec::new();
         for name in ["Ann", "Ben", "Carl"] {
             let id = server.hire(name).await;
