@@ -73,6 +73,10 @@ async fn read_all(
     let mut held = pause;
     loop {
         let push = client.push().await;
+        if push["channel"] != channel.as_str() {
+            // The inbox has its own news.
+            continue;
+        }
         position += 1;
         assert_eq!(push["pub"]["offset"], position);
         read.fetch_max(position, Ordering::Relaxed);

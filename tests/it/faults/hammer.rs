@@ -29,6 +29,7 @@ const SETTINGS: &str = "
     [server]
     drain_seconds = 0
     [realtime]
+    ping_seconds = 300
     recovery_page = 7
     command_burst = 100000
 ";

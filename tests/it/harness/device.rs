@@ -274,6 +274,8 @@ impl Device {
         let channel = push["channel"].as_str().unwrap_or_default();
         if push["pub"].is_object() {
             self.note(channel, &push["pub"]);
+        } else if push["unsubscribe"].is_object() {
+            self.places.remove(channel);
         } else {
             panic!("unexpected: {message}");
         }

@@ -4,7 +4,13 @@ use serde_json::{Value, json};
 
 use super::{app::Server, db::TestDb, device::Device};
 
-const SETTINGS: &str = "[server]\ndrain_seconds = 0\n[realtime]\ncommand_burst = 10000\n";
+const SETTINGS: &str = "
+    [server]
+    drain_seconds = 0
+    [realtime]
+    ping_seconds = 300
+    command_burst = 10000
+";
 
 /// Somebody with one device.
 pub struct Person {
