@@ -74,7 +74,8 @@ impl Person {
                 _ => return Ok(kept.login.token.clone()),
             }
         };
-        let renewed = self.rest.post("/api/v1/auth/refresh", "", &json!({ "refresh_token": refresh })).await?;
+        let renewed =
+            self.rest.post("/api/v1/auth/refresh", "", &json!({ "refresh_token": refresh })).await?;
         let text = |name: &str| renewed[name].as_str().map(str::to_owned);
         let token = text("token").ok_or_else(|| Failure::Unexpected("no token came".to_owned()))?;
         let mut kept = self.kept();
@@ -129,14 +130,20 @@ impl Administrator {
             password: String,
         }
         let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-        let demo: Demo = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+        let demo: Demo =
+            serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
         let first = demo.people.into_iter().next().ok_or("nobody stands in it")?;
         Ok(Self::Password(first.email, first.password))
     }
 }
 
 /// Makes `count` people, signed in.
-pub async fn make(rest: &Rest, administrator: &Administrator, count: usize, run: &str) -> Outcome<Vec<Login>> {
+pub async fn make(
+    rest: &Rest,
+    administrator: &Administrator,
+    count: usize,
+    run: &str,
+) -> Outcome<Vec<Login>> {
     let (token, domain) = match administrator {
         Administrator::Key(key) => {
             let info = rest.get("/api/v1/info", key).await?;
@@ -158,7 +165,8 @@ pub async fn make(rest: &Rest, administrator: &Administrator, count: usize, run:
             let made = rest.post("/api/v1r1/enterprise/users", token, &new).await?;
             let id = made["id"].as_i64();
             let id = id.ok_or_else(|| Failure::Unexpected(format!("no id came: {made}")))?;
-            let signed = rest.post("/api/v1/auth", "", &json!({ "email": email, "password": password })).await?;
+            let signed =
+                rest.post("/api/v1/auth", "", &json!({ "email": email, "password": password })).await?;
             let text = |name: &str| signed[name].as_str().map(str::to_owned);
             let token = text("token").ok_or_else(|| Failure::Unexpected("no token came".to_owned()))?;
             Ok(Login { id, token, refresh: text("refresh"), workboxes: Vec::new() })

@@ -31,7 +31,12 @@ pub async fn kill(server: &mut Server, cycle: &mut Cycle) -> Result<(), String> 
 }
 
 /// SIGSTOP for a while.
-pub async fn pause(server: &Server, world: &Arc<World>, cycle: &mut Cycle, time: Duration) -> Result<(), String> {
+pub async fn pause(
+    server: &Server,
+    world: &Arc<World>,
+    cycle: &mut Cycle,
+    time: Duration,
+) -> Result<(), String> {
     cycle.act = format!("pause {} ms", time.as_millis());
     server.signal(Signal::STOP);
     sleep(time).await;

@@ -377,8 +377,7 @@ impl Session {
         let mut socket = handshake(&self.endpoint).await?;
         let token = self.client.person.token().await?;
         let sides = self.subscriptions.iter().filter(|one| one.server_side);
-        let positions =
-            sides.filter_map(|one| one.since().map(|at| (one.channel.to_string(), at))).collect();
+        let positions = sides.filter_map(|one| one.since().map(|at| (one.channel.to_string(), at))).collect();
         let id = self.id();
         for message in self.endpoint.format.encode(id, &Command::Connect { token, positions }) {
             socket.send(message).await.map_err(|_| Failure::Disconnected)?;

@@ -51,7 +51,11 @@ fn subtitle(report: &Report) -> String {
         report.connections,
         report.seconds,
         if report.interrupted { " · ended early" } else { "" },
-        if report.shard.of > 1 { format!(" · part {} of {}", report.shard.index + 1, report.shard.of) } else { String::new() },
+        if report.shard.of > 1 {
+            format!(" · part {} of {}", report.shard.index + 1, report.shard.of)
+        } else {
+            String::new()
+        },
     )
 }
 
@@ -69,7 +73,8 @@ fn tiles(report: &Report) -> String {
         ("failed", Some(report.error_share() * 100.0), "%"),
     ];
     let mut text = "<section class=tiles>".to_owned();
-    for (name, value, unit) in wanted.into_iter().filter_map(|(name, value, unit)| Some((name, value?, unit))) {
+    for (name, value, unit) in wanted.into_iter().filter_map(|(name, value, unit)| Some((name, value?, unit)))
+    {
         let _ = write!(text, "<div><small>{name}</small><b>{}</b><span>{unit}</span></div>", short(value));
     }
     text + "</section>\n"
@@ -81,7 +86,8 @@ fn thresholds(report: &Report) -> String {
     }
     let mut text = "<section><h2>Thresholds</h2><ul class=checks>".to_owned();
     for one in &report.thresholds {
-        let bound = |name: &str, value: Option<f64>| value.map_or(String::new(), |value| format!(" {name} {value}"));
+        let bound =
+            |name: &str, value: Option<f64>| value.map_or(String::new(), |value| format!(" {name} {value}"));
         let ratio = one.threshold.ratio_to.as_ref().map_or(String::new(), |other| format!(" / {other}"));
         let _ = write!(
             text,
@@ -101,7 +107,8 @@ fn verdict(report: &Report) -> String {
     let Some(verdict) = &report.verify else { return String::new() };
     let checked: Vec<_> =
         verdict.checked.iter().map(|(what, count)| format!("{} {what}", short(*count as f64))).collect();
-    let mut text = format!("<section><h2>Loss checker</h2><p>{}</p><ul class=checks>", escape(&checked.join(" · ")));
+    let mut text =
+        format!("<section><h2>Loss checker</h2><p>{}</p><ul class=checks>", escape(&checked.join(" · ")));
     if verdict.findings.is_empty() {
         text.push_str("<li class=good>nothing lost, nothing twice, one order, no gap");
     }
@@ -112,8 +119,11 @@ fn verdict(report: &Report) -> String {
 }
 
 fn plots(report: &Report) -> String {
-    let bands: Vec<_> =
-        report.stages.iter().map(|stage| (stage.name.clone(), stage.from, stage.from + stage.seconds)).collect();
+    let bands: Vec<_> = report
+        .stages
+        .iter()
+        .map(|stage| (stage.name.clone(), stage.from, stage.from + stage.seconds))
+        .collect();
     let plot = |title: &str, unit, lines| Plot {
         title: title.to_owned(),
         unit,
@@ -131,7 +141,8 @@ fn plots(report: &Report) -> String {
     let mut names: Vec<_> = report.series.keys().map(String::as_str).collect();
     let first = ["delivery", "send", "ring_delivery", "whole", "signal_delivery"];
     names.sort_by_key(|name| first.iter().position(|one| one == name).unwrap_or(first.len()));
-    let hidden = ["generator_lag", "delivery_others", "receipt_events", "caught_up_events", "connection", "storm"];
+    let hidden =
+        ["generator_lag", "delivery_others", "receipt_events", "caught_up_events", "connection", "storm"];
     for name in names.into_iter().filter(|name| !hidden.contains(name)) {
         let lines = vec![
             series(name, "c", "p99", |point| (point.count > 0).then_some(point.p99)),

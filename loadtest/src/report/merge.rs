@@ -12,7 +12,10 @@ pub fn merge(mut shards: Vec<Report>) -> Result<Report, String> {
     let mut whole = all.next().ok_or("there is nothing to merge")?;
     for report in all {
         if report.scenario.name != whole.scenario.name {
-            return Err(format!("{} and {} are different scenarios", whole.scenario.name, report.scenario.name));
+            return Err(format!(
+                "{} and {} are different scenarios",
+                whole.scenario.name, report.scenario.name
+            ));
         }
         add(&mut whole, report);
     }
@@ -31,7 +34,9 @@ fn add(whole: &mut Report, part: Report) {
         add_metrics(&mut stage.metrics, other.metrics, stage.seconds.max(other.seconds));
         // The server is one: its CPU is the same for all, what it did for them adds up.
         if let Some(cpu) = stage.server.get("cpu_seconds").copied().filter(|cpu| *cpu > 0.0) {
-            for (name, metric) in [("deliveries_per_cpu_second", "delivery"), ("sends_per_cpu_second", "send")] {
+            for (name, metric) in
+                [("deliveries_per_cpu_second", "delivery"), ("sends_per_cpu_second", "send")]
+            {
                 if let Some(one) = stage.metrics.get(metric) {
                     stage.server.insert(name.to_owned(), one.count as f64 / cpu);
                 }

@@ -36,7 +36,11 @@ pub struct Plot<'a> {
 impl Plot<'_> {
     /// Whether there is anything to show.
     pub fn is_empty(&self) -> bool {
-        !self.lines.iter().flat_map(|line| &line.points).any(|(_, value)| value.is_some_and(|value| value > 0.0))
+        !self
+            .lines
+            .iter()
+            .flat_map(|line| &line.points)
+            .any(|(_, value)| value.is_some_and(|value| value > 0.0))
     }
 
     /// The plot as a figure.
@@ -71,7 +75,12 @@ impl Plot<'_> {
             );
             if to - from > 7.0 * name.len() as f64 {
                 let middle = f64::midpoint(from, to);
-                let _ = write!(svg, "<text class=stage x={middle:.1} y={:.1}>{}</text>", TOP + 11.0, escape(name));
+                let _ = write!(
+                    svg,
+                    "<text class=stage x={middle:.1} y={:.1}>{}</text>",
+                    TOP + 11.0,
+                    escape(name)
+                );
             }
         }
         let mut tick = 0.0;
@@ -84,7 +93,8 @@ impl Plot<'_> {
         let (step, _) = scale(self.length);
         let mut tick = 0.0;
         while tick <= self.length {
-            let _ = write!(svg, "<text class=below x={:.1} y={}>{}</text>", x(tick), HEIGHT - 8.0, time(tick));
+            let _ =
+                write!(svg, "<text class=below x={:.1} y={}>{}</text>", x(tick), HEIGHT - 8.0, time(tick));
             tick += step;
         }
         for line in &self.lines {
@@ -93,7 +103,13 @@ impl Plot<'_> {
             for (t, value) in &line.points {
                 match value {
                     Some(value) => {
-                        let _ = write!(path, "{}{:.1} {:.1}", if pen_is_up { 'M' } else { 'L' }, x(*t), y(*value));
+                        let _ = write!(
+                            path,
+                            "{}{:.1} {:.1}",
+                            if pen_is_up { 'M' } else { 'L' },
+                            x(*t),
+                            y(*value)
+                        );
                         pen_is_up = false;
                     }
                     None => pen_is_up = true,
@@ -162,12 +178,20 @@ fn trimmed(value: f64) -> String {
 }
 
 fn time(seconds: f64) -> String {
-    if seconds >= 600.0 { format!("{} min", trimmed(seconds / 60.0)) } else { format!("{} s", trimmed(seconds)) }
+    if seconds >= 600.0 {
+        format!("{} min", trimmed(seconds / 60.0))
+    } else {
+        format!("{} s", trimmed(seconds))
+    }
 }
 
 /// Text in a page.
 pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\'', "&#39;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('\'', "&#39;")
+        .replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -185,7 +209,8 @@ mod tests {
 
     #[test]
     fn a_missing_value_interrupts_the_line() {
-        let line = Line { name: "p99", class: "a", points: vec![(0.0, Some(1.0)), (1.0, None), (2.0, Some(2.0))] };
+        let line =
+            Line { name: "p99", class: "a", points: vec![(0.0, Some(1.0)), (1.0, None), (2.0, Some(2.0))] };
         let plot = Plot { title: "a<b".to_owned(), unit: "ms", lines: vec![line], bands: &[], length: 2.0 };
         let svg = plot.render();
         assert!(svg.contains("a&lt;b"));

@@ -5,7 +5,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use serde_json::Value;
 use tokio::{task::JoinHandle, time::sleep};
 
-use super::{compare::Shown, fold::{Fold, text_of}};
+use super::{
+    compare::Shown,
+    fold::{Fold, text_of},
+};
 use crate::{
     client::{
         rest::Rest,
@@ -61,7 +64,9 @@ impl Reader {
 
     /// Somebody who took part.
     pub fn person(&self, id: i64) -> Outcome<&Arc<Person>> {
-        self.people.get(&id).ok_or_else(|| Failure::Unexpected(format!("the ledger has no log-in of person {id}")))
+        self.people
+            .get(&id)
+            .ok_or_else(|| Failure::Unexpected(format!("the ledger has no log-in of person {id}")))
     }
 
     async fn socket(&mut self, id: i64) -> Outcome<Arc<Client>> {

@@ -5,6 +5,7 @@ pub mod db;
 pub mod device;
 pub mod log;
 pub mod nats;
+pub mod notes;
 pub mod office;
 pub mod postgres;
 pub mod process;
