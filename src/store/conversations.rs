@@ -32,7 +32,7 @@ macro_rules! MEMBERS {
 }
 
 statements! {
-    CALL_IS_FREE = "select 1 where not exists (select 1 from conversation where call_id = $1)";
+    CALL_IS_FREE = "select cast(1 as bigint) where not exists (select 1 from conversation where call_id = $1)";
     RECENT_MESSAGES = "select id, author_id, internal from message where conversation_id = $1 order by id desc limit $2";
     /// Rows: person, received, read.
     SET_ANNOUNCED = {
