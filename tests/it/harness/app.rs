@@ -1,6 +1,6 @@
 //! A whole server for a test: real HTTP, its own database and folder, a clock that the test moves.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use serde_json::{Value, json};
 use switchboard::{
@@ -13,8 +13,7 @@ use tempfile::TempDir;
 
 use super::{
     db::{START, TestDb},
-    log, notes,
-    schema::{CONTRACT, Seen},
+    log,
 };
 use crate::http::client::{self, Response};
 
@@ -138,8 +137,7 @@ impl Server {
         self.call("DELETE", path)
     }
 
-    /// Every request of the suite to a whole server goes through here: with more headers, each after a line break.
-    /// The response comes with what the contract says to it.
+    /// Any request, with more headers, each after a line break; the response comes with what the contract says to it.
     pub async fn exchange(
         &self,
         method: &str,
@@ -147,18 +145,7 @@ impl Server {
         headers: &str,
         body: &[u8],
     ) -> (Response, Result<(), String>) {
-        let response = client::send(self.address, &format!("{method} {target}{headers}"), body).await;
-        if let Ok(reply) = serde_json::from_slice(&response.body) {
-            notes::secrets_of(&reply);
-        }
-        let judgement = CONTRACT.judge(Seen {
-            method,
-            path: target,
-            status: response.status,
-            content_type: response.header("content-type"),
-            body: &response.body,
-        });
-        (response, judgement)
+        client::exchange(self.address, &format!("{method} {target}{headers}"), body).await
     }
 
     /// Any method.

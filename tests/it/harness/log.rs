@@ -138,7 +138,7 @@ impl Recorder {
             locked(&COUNTS).entry(request).or_default().push(ran.text.clone());
         }
         // Tests have statements of their own.
-        if ran.place.starts_with("src/") && locked(&self.seen).insert((dialect, ran.text.clone())) {
+        if !ran.place.starts_with("tests/") && locked(&self.seen).insert((dialect, ran.text.clone())) {
             locked(&FRESH).entry(dialect).or_default().push(ran);
         }
     }

@@ -8,6 +8,11 @@ use tokio::{
     time::timeout,
 };
 
+use crate::harness::{
+    notes,
+    schema::{CONTRACT, Seen},
+};
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One response.
@@ -90,8 +95,36 @@ impl Connection {
 }
 
 /// One request on a connection of its own. `head` is the request line and headers without `Host` and `Content-Length`.
+/// What a served family's operation answers must fit its contract.
 pub async fn send(address: SocketAddr, head: &str, body: impl AsRef<[u8]>) -> Response {
-    let (mut connection, body) = (Connection::open(address).await, body.as_ref());
+    let (response, judgement) = exchange(address, head, body).await;
+    judgement.unwrap_or_else(|fault| panic!("{fault}"));
+    response
+}
+
+/// As [`send`]; the response comes with what the contract says to it. All requests of the suite pass here.
+pub async fn exchange(
+    address: SocketAddr,
+    head: &str,
+    body: impl AsRef<[u8]>,
+) -> (Response, Result<(), String>) {
+    let response = perform(address, head, body.as_ref()).await;
+    if let Ok(reply) = serde_json::from_slice(&response.body) {
+        notes::secrets_of(&reply);
+    }
+    let mut line = head.split_whitespace();
+    let judgement = CONTRACT.judge(Seen {
+        method: line.next().unwrap_or_default(),
+        path: line.next().unwrap_or_default(),
+        status: response.status,
+        content_type: response.header("content-type"),
+        body: &response.body,
+    });
+    (response, judgement)
+}
+
+async fn perform(address: SocketAddr, head: &str, body: &[u8]) -> Response {
+    let mut connection = Connection::open(address).await;
     let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
     let (line, headers) = head.split_once('\n').unwrap_or((head, ""));
     let headers: String = headers.lines().flat_map(|line| [line.trim(), "\r\n"]).collect();

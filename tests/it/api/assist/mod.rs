@@ -5,6 +5,7 @@ mod auth;
 mod call_threads;
 mod calls;
 mod enterprise_users;
+mod gone;
 mod keys;
 mod people;
 mod shown_files;
