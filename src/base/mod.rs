@@ -7,6 +7,7 @@ pub mod clock;
 pub mod master_key;
 pub mod metrics;
 pub mod objects;
+pub mod outbound;
 pub mod random;
 pub mod seal;
 pub mod secret;

@@ -1,23 +1,16 @@
 //! Text messages through an HTTP provider: `POST {"to", "text"}` with a bearer token; any 2xx means taken.
 
-use std::time::Duration;
-
 use futures_util::future::BoxFuture;
-use reqwest::{
-    Client, StatusCode, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
-    redirect::Policy,
-};
 use serde::Serialize;
 
 use super::{Carrier, Refusal};
 use crate::{
-    base::{secret::Secret, tls},
+    base::{
+        outbound::{Named, Outbound},
+        secret::Secret,
+    },
     service::notices::Outgoing,
 };
-
-const CONNECT: Duration = Duration::from_secs(5);
-const ANSWER: Duration = Duration::from_secs(15);
 
 /// The configuration names no usable provider.
 #[derive(Debug, thiserror::Error)]
@@ -27,12 +20,11 @@ pub struct SmsError {
     reason: &'static str,
 }
 
-/// A provider of text messages. Its address comes from the operator, who may name a private one; no proxy of the
-/// environment and no redirect can lead a message elsewhere.
+/// A provider of text messages. Its address comes from the operator, who may name a private one.
 pub struct SmsProvider {
-    client: Client,
-    url: Url,
-    token: Option<HeaderValue>,
+    client: Outbound,
+    url: String,
+    token: Option<Secret>,
 }
 
 impl std::fmt::Debug for SmsProvider {
@@ -50,46 +42,27 @@ struct Sms<'a> {
 impl SmsProvider {
     /// `url` is `notices.sms_url`, `token` is `notices.sms_token` (empty = none).
     pub fn new(url: &str, token: &Secret) -> Result<Self, SmsError> {
-        let url = Url::parse(url)
-            .map_err(|_| SmsError { key: "notices.sms_url", reason: "not an HTTP address" })?;
-        let token = if token.expose().is_empty() {
-            None
-        } else {
-            let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose()))
-                .map_err(|_| SmsError { key: "notices.sms_token", reason: "not printable ASCII" })?;
-            value.set_sensitive(true);
-            Some(value)
-        };
-        tls::install_provider();
-        let client = Client::builder()
-            .no_proxy()
-            .redirect(Policy::none())
-            .connect_timeout(CONNECT)
-            .timeout(ANSWER)
-            .user_agent("switchboard")
-            .build()
+        let client = Outbound::new(Named::ByOperator)
             .map_err(|_| SmsError { key: "notices.sms_url", reason: "TLS cannot be set up" })?;
-        Ok(Self { client, url, token })
+        if !client.takes(url) {
+            return Err(SmsError { key: "notices.sms_url", reason: "not an HTTP address" });
+        }
+        let printable = token.expose().bytes().all(|byte| (0x20..0x7f).contains(&byte));
+        if !printable {
+            return Err(SmsError { key: "notices.sms_token", reason: "not printable ASCII" });
+        }
+        let token = (!token.expose().is_empty()).then(|| token.clone());
+        Ok(Self { client, url: url.to_owned(), token })
     }
 
     async fn send(&self, notice: &Outgoing) -> Result<(), Refusal> {
         let sms = Sms { to: &notice.recipient, text: &notice.text };
         let body = serde_json::to_vec(&sms).map_err(|error| Refusal::ForGood(error.to_string()))?;
-        let mut request = self
-            .client
-            .post(self.url.clone())
-            .header(CONTENT_TYPE, "application/json")
-            // The same for every attempt: a provider that knows the header sends it once.
-            .header("Idempotency-Key", format!("notice-{}-{}", notice.organization_id, notice.id))
-            .body(body);
-        if let Some(token) = &self.token {
-            request = request.header(AUTHORIZATION, token.clone());
-        }
-        // Errors would show the address, which may hold a key.
-        let answer =
-            request.send().await.map_err(|error| Refusal::ForNow(error.without_url().to_string()))?;
-        match answer.status() {
-            status if status.is_success() => Ok(()),
+        // The same for every attempt: a provider that knows the header sends it once.
+        let key = format!("notice-{}-{}", notice.organization_id, notice.id);
+        let answer = self.client.post(&self.url, body, self.token.as_ref(), &key).await;
+        match answer.map_err(|error| Refusal::ForNow(error.to_string()))?.status {
+            200..=299 => Ok(()),
             status if is_for_good(status) => Err(Refusal::ForGood(format!("the provider answered {status}"))),
             status => Err(Refusal::ForNow(format!("the provider answered {status}"))),
         }
@@ -107,6 +80,6 @@ impl Carrier for SmsProvider {
 }
 
 /// What says that this message will never be taken. A refused token or a wrong path can be put right.
-fn is_for_good(status: StatusCode) -> bool {
-    matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::GONE)
+const fn is_for_good(status: u16) -> bool {
+    matches!(status, 400 | 410 | 422)
 }

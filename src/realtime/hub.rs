@@ -161,8 +161,10 @@ impl std::ops::Deref for Hub {
 impl Hub {
     /// A hub without connections. [`Hub::attach`] must follow before the first of them.
     pub fn new(options: Options, tasks: Tasks, clock: Clock, random: Random, metrics: Metrics) -> Self {
+        let namespaces = Namespaces::new(&options, random.clone());
+        namespaces.follow_keys(&tasks);
         Self(Arc::new(Shared {
-            namespaces: Namespaces::new(&options, random.clone()),
+            namespaces,
             options,
             tasks,
             random,

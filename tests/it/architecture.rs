@@ -31,6 +31,7 @@ const OUTSIDERS: &[(&str, &[&str])] = &[
     ("object_store", &["files"]),
     ("prost", &["realtime"]),
     ("lettre", &["delivery"]),
+    ("reqwest", &["base"]),
     ("matchit", &["http"]),
     ("figment", &["config"]),
     ("argon2", &["service"]),

@@ -4,6 +4,7 @@
 //! belongs to an organisation; two organisations that use the same name do not meet. Nothing here survives the
 //! process, which the epoch of a channel says honestly.
 
+mod keys;
 mod memory;
 mod tokens;
 
@@ -26,7 +27,12 @@ use super::{
     protocol::{HistoryRequest, HistoryResult, Publication, SubscribeRequest},
 };
 use crate::{
-    base::{clock::Timestamp, random::Random},
+    base::{
+        clock::Timestamp,
+        outbound::{Named, Outbound},
+        random::Random,
+        tasks::Tasks,
+    },
     config::{Namespace, ServerKey},
     domain::ids::{OrgId, StreamId},
 };
@@ -91,6 +97,20 @@ impl Namespaces {
         }
     }
 
+    /// Fetches keys of backends that stand at an address, and keeps them up to date.
+    pub(super) fn follow_keys(&self, tasks: &Tasks) {
+        for set in self.tokens.key_sets() {
+            let client = match Outbound::new(Named::ByOperator) {
+                Ok(client) => client,
+                Err(error) => return tracing::error!(%error, "keys of realtime.tokens cannot be fetched"),
+            };
+            let stopping = tasks.stopping();
+            tasks.spawn("backend keys", async move {
+                tokio::select! { () = stopping => {}, () = set.follow(&client) => {} }
+            });
+        }
+    }
+
     /// The namespace of a channel; `None` for streams and unknown names.
     pub(super) fn of(&self, channel: &str) -> Option<&Namespace> {
         match channel.split_once(':') {
@@ -123,8 +143,10 @@ impl Namespaces {
             let data = Bytes::new();
             return Some(Ok(ConnectGrant { identity, data, channels: Vec::new(), expires_at: None }));
         }
-        let (organization, claims) = self.tokens.read(token)?;
-        Some(self.admit_user(organization, claims, now))
+        match self.tokens.read(token) {
+            Ok(found) => found.map(|(organization, claims)| self.admit_user(organization, claims, now)),
+            Err(refusal) => Some(Err(refusal)),
+        }
     }
 
     fn admit_user(
@@ -145,8 +167,10 @@ impl Namespaces {
 
     /// Refreshes a user of an application. `None` when the token is not one of an application's backend.
     pub(super) fn refresh(&self, token: &str, now: Timestamp) -> Option<Result<RefreshGrant, Refusal>> {
-        let (organization, claims) = self.tokens.read(token)?;
-        let grant = self.admit_user(organization, claims, now);
+        let grant = match self.tokens.read(token) {
+            Ok(found) => found.map(|(organization, claims)| self.admit_user(organization, claims, now))?,
+            Err(refusal) => Err(refusal),
+        };
         Some(grant.map(|ConnectGrant { identity, expires_at, .. }| RefreshGrant { identity, expires_at }))
     }
 
@@ -204,7 +228,7 @@ impl Namespaces {
     }
 
     fn subscription_token(&self, identity: &Identity, channel: &str, token: &str) -> Result<Claims, Refusal> {
-        match self.tokens.read(token) {
+        match self.tokens.read(token)? {
             Some((organization, claims))
                 if organization == identity.organization
                     && claims.channel.as_deref() == Some(channel)

@@ -1,15 +1,21 @@
 //! JWTs that an application's own backend signs, for connections and for subscriptions.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, Validation, dangerous::insecure_decode, decode, decode_header,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::keys::{Found, KeySet};
 use crate::{
     base::clock::Timestamp,
     config::BackendTokens,
     domain::ids::OrgId,
     realtime::{disconnect::error, port::Refusal},
+    service::tokens::claims::ISSUER,
 };
 
 /// What such a token says, as Centrifugo documents it.
@@ -48,7 +54,8 @@ pub(super) struct Tokens(Vec<Verifier>);
 struct Verifier {
     organization: OrgId,
     algorithms: Vec<Algorithm>,
-    key: DecodingKey,
+    key: Key,
+    issuer: String,
     validation: Validation,
 }
 
@@ -58,17 +65,49 @@ impl Tokens {
         Self(backends.iter().filter_map(Verifier::new).collect())
     }
 
-    /// The claims of a token that one of the backends has signed. Its end is not checked here.
-    pub(super) fn read(&self, token: &str) -> Option<(OrgId, Claims)> {
+    /// The claims of a token that one of the backends has signed; `None` when none did, an error when one may have, with
+    /// a key that is being fetched. The token's end is not checked here.
+    pub(super) fn read(&self, token: &str) -> Result<Option<(OrgId, Claims)>, Refusal> {
         if self.0.is_empty() {
-            return None;
+            return Ok(None);
         }
-        let algorithm = decode_header(token).ok()?.alg;
-        self.0.iter().filter(|one| one.algorithms.contains(&algorithm)).find_map(|one| {
-            let verified = decode::<Claims>(token, &one.key, &one.validation).ok()?;
-            Some((one.organization, verified.claims))
+        let Ok(header) = decode_header(token) else { return Ok(None) };
+        let mut later = false;
+        for one in self.0.iter().filter(|one| one.algorithms.contains(&header.alg)) {
+            let claims = match &one.key {
+                Key::Given(key) => one.verify(token, key),
+                Key::Fetched(set) => match set.find(header.kid.as_deref()) {
+                    Found::Keys(keys) => keys
+                        .iter()
+                        .filter(|(name, _)| header.kid.is_none() || *name == header.kid)
+                        .find_map(|(_, key)| one.verify(token, key)),
+                    Found::Later => {
+                        later |= one.may_have_signed(token);
+                        None
+                    }
+                },
+            };
+            if let Some(claims) = claims {
+                return Ok(Some((one.organization, claims)));
+            }
+        }
+        // The SDK tries again by itself.
+        if later { Err(error::INTERNAL.into()) } else { Ok(None) }
+    }
+
+    /// The keys that have to be fetched.
+    pub(super) fn key_sets(&self) -> impl Iterator<Item = Arc<KeySet>> {
+        self.0.iter().filter_map(|one| match &one.key {
+            Key::Given(_) => None,
+            Key::Fetched(set) => Some(Arc::clone(set)),
         })
     }
+}
+
+/// What verifies a backend's tokens.
+enum Key {
+    Given(DecodingKey),
+    Fetched(Arc<KeySet>),
 }
 
 impl Verifier {
@@ -78,15 +117,17 @@ impl Verifier {
         let first = *algorithms.first()?;
         let pem = backend.public_key.as_bytes();
         let key = match first {
+            _ if !backend.jwks_url.is_empty() => Ok(None),
             Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => {
-                Ok(DecodingKey::from_secret(backend.secret.expose().as_bytes()))
+                Ok(Some(DecodingKey::from_secret(backend.secret.expose().as_bytes())))
             }
-            Algorithm::ES256 | Algorithm::ES384 => DecodingKey::from_ec_pem(pem),
-            _ => DecodingKey::from_rsa_pem(pem),
+            Algorithm::ES256 | Algorithm::ES384 => DecodingKey::from_ec_pem(pem).map(Some),
+            _ => DecodingKey::from_rsa_pem(pem).map(Some),
         };
         let key = key
             .inspect_err(|_| tracing::error!(organization = %backend.organization, "unreadable key in realtime.tokens"))
-            .ok()?;
+            .ok()?
+            .map_or_else(|| Key::Fetched(Arc::new(KeySet::new(&backend.jwks_url))), Key::Given);
         let mut validation = Validation::new(first);
         validation.algorithms.clone_from(&algorithms);
         validation.required_spec_claims.clear();
@@ -101,7 +142,24 @@ impl Verifier {
             validation.set_issuer(&[&backend.issuer]);
             validation.required_spec_claims.insert("iss".to_owned());
         }
-        Some(Self { organization: backend.organization, algorithms, key, validation })
+        let issuer = backend.issuer.clone();
+        Some(Self { organization: backend.organization, algorithms, key, issuer, validation })
+    }
+
+    fn verify(&self, token: &str, key: &DecodingKey) -> Option<Claims> {
+        decode::<Claims>(token, key, &self.validation).ok().map(|verified| verified.claims)
+    }
+
+    /// Whether a token whose key is not known claims to be this backend's; tokens of ours do not.
+    fn may_have_signed(&self, token: &str) -> bool {
+        #[derive(Deserialize)]
+        struct Claimed {
+            #[serde(default)]
+            iss: String,
+        }
+        let Ok(claimed) = insecure_decode::<Claimed>(token) else { return false };
+        let issuer = claimed.claims.iss;
+        if self.issuer.is_empty() { issuer != ISSUER } else { issuer == self.issuer }
     }
 }
 
@@ -136,7 +194,7 @@ mod tests {
             KEY,
             &json!({"sub": "42", "exp": 100, "info": {"a": 1}, "channels": ["x"]}),
         );
-        let (organization, claims) = tokens("").read(&token).unwrap();
+        let (organization, claims) = tokens("").read(&token).unwrap().unwrap();
         assert_eq!((organization, claims.sub.as_str(), claims.info()), (OrgId(3), "42", "{\"a\":1}".into()));
         assert!(claims.expires_at(Timestamp::from_unix_seconds(99)).is_ok());
         assert!(claims.expires_at(Timestamp::from_unix_seconds(100)).is_err());
@@ -145,13 +203,13 @@ mod tests {
     #[test]
     fn other_keys_algorithms_and_issuers_are_not_ours() {
         let claims = json!({"sub": "42"});
-        assert!(tokens("").read(&sign(Algorithm::HS256, "another secret", &claims)).is_none());
-        assert!(tokens("").read(&sign(Algorithm::HS384, KEY, &claims)).is_none());
-        assert!(tokens("me").read(&sign(Algorithm::HS256, KEY, &claims)).is_none());
+        assert!(tokens("").read(&sign(Algorithm::HS256, "another secret", &claims)).unwrap().is_none());
+        assert!(tokens("").read(&sign(Algorithm::HS384, KEY, &claims)).unwrap().is_none());
+        assert!(tokens("me").read(&sign(Algorithm::HS256, KEY, &claims)).unwrap().is_none());
         let none = "eyJhbGciOiJub25lIn0.eyJzdWIiOiI0MiJ9.";
-        assert!(tokens("").read(none).is_none() && tokens("").read("").is_none());
+        assert!(tokens("").read(none).unwrap().is_none() && tokens("").read("").unwrap().is_none());
         assert!(
-            tokens("me").read(&sign(Algorithm::HS256, KEY, &json!({"sub": "42", "iss": "me"}))).is_some()
+            tokens("me").read(&sign(Algorithm::HS256, KEY, &json!({"sub": "42", "iss": "me"}))).unwrap().is_some()
         );
     }
 }
