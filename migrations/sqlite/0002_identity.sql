@@ -203,3 +203,12 @@ create table notice (
 );
 create index notice_pending on notice (channel, next_attempt_at) where state = 'pending';
 create index notice_organization on notice (organization_id, id);
+-- By which people choose the password of an account that was made for them, once.
+create table invitation (
+    hash blob not null primary key,   -- of the 128 random bits in the notice
+    person_id bigint not null,
+    organization_id bigint not null,
+    created_at bigint not null,
+    expires_at bigint not null
+);
+create index invitation_expiry on invitation (expires_at);

@@ -10,7 +10,7 @@ use crate::{
     config,
     domain::event::StreamKind,
     journal::{Retention, enforce_retention},
-    store::{Db, StoreError, idempotency, leftovers},
+    store::{Db, StoreError, idempotency, invitations, leftovers},
 };
 
 /// Between two looks at the database's connections.
@@ -76,6 +76,7 @@ async fn clean_up(db: &Db, clock: &Clock, rules: &config::Retention) -> Result<(
     if forgotten > 0 {
         tracing::info!(forgotten, "visitors who were let in nowhere were forgotten");
     }
+    invitations::purge(db, now.minus(SIGN_INS)).await?;
     leftovers::forget_sign_ins(db, now.minus(SIGN_INS)).await?;
     idempotency::purge(db, now.minus(rules.idempotency_hours)).await?;
     db.checkpoint().await

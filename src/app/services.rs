@@ -70,7 +70,10 @@ pub(super) async fn build(
             passwords: passwords.clone(),
         },
     );
+    let notices = Notices::new(db(), ids(), clock(), random(), sealer.clone());
     let people = People::new(people::Parts {
+        notices: notices.clone(),
+        invitation_life: config.auth.invitation_days,
         db: db(),
         ids: ids(),
         clock: clock(),
@@ -107,7 +110,6 @@ pub(super) async fn build(
         Files::open(&config.files, master, &public_url, runtime.handle()).map_err(StartError::other)?;
     let attachments = Attachments::new((&tools).into(), files);
     let messages = Messages::new(tools.clone(), wired.unread.clone()).with_files(attachments.clone());
-    let notices = Notices::new(db(), ids(), clock(), random(), sealer.clone());
     let workboxes = Workboxes::new(
         tools.clone(),
         messages.clone(),

@@ -42,6 +42,9 @@ pub struct Auth {
     /// How long a guest's link works.
     #[serde(deserialize_with = "units::days")]
     pub guest_link_days: Duration,
+    /// Invitation of a user.
+    #[serde(deserialize_with = "units::days")]
+    pub invitation_days: Duration,
     /// How long a verified token is believed.
     #[serde(deserialize_with = "units::seconds")]
     pub cache_seconds: Duration,
@@ -81,6 +84,7 @@ impl Auth {
         check.seconds("auth.refresh_days", self.refresh_days, 86_400..=3_650 * 86_400);
         check.seconds("auth.refresh_grace_seconds", self.refresh_grace_seconds, 0..=300);
         check.seconds("auth.guest_link_days", self.guest_link_days, 86_400..=365 * 86_400);
+        check.seconds("auth.invitation_days", self.invitation_days, 86_400..=365 * 86_400);
         check.seconds("auth.cache_seconds", self.cache_seconds, 1..=5);
         check.range("auth.sign_in_attempts", self.sign_in_attempts, 1..=10_000);
         check.range("auth.sign_in_attempts_address", self.sign_in_attempts_address, 1..=100_000);

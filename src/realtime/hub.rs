@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     base::{
+        cache::Cache,
         clock::{Clock, Timestamp},
         random::Random,
         tasks::Tasks,
@@ -33,6 +34,10 @@ use crate::{
     domain::ids::{OrgId, PersonId, StreamId},
     journal::{AfterCommit, CommittedEvent},
 };
+
+/// Publications under an idempotency key that are remembered, and for how long: as Centrifugo does.
+const PUBLISHED: usize = 100_000;
+const PUBLISHED_FOR: Duration = Duration::from_mins(5);
 
 /// Who gets an ephemeral publication.
 #[derive(Clone, Debug)]
@@ -143,6 +148,8 @@ pub struct Shared {
     pub(super) metrics: Metrics,
     pub(super) namespaces: Namespaces,
     pub(super) sessions: DashMap<String, ConnectionId>,
+    /// Publications of applications' backends under an idempotency key: organisation, channel, key.
+    pub(super) published: Cache<(OrgId, String, String), (u64, Arc<str>)>,
     backend: OnceLock<Arc<dyn Backend>>,
     shards: RwLock<Vec<mpsc::UnboundedSender<Message>>>,
     connections: AtomicUsize,
@@ -170,6 +177,7 @@ impl Hub {
             random,
             metrics,
             sessions: DashMap::new(),
+            published: Cache::new(PUBLISHED, PUBLISHED_FOR, clock.clone()),
             backend: OnceLock::new(),
             shards: RwLock::default(),
             connections: AtomicUsize::new(0),

@@ -14,14 +14,14 @@ use super::{
     disconnect::{ProtocolError, close, error},
     hub::{Hub, Message, Selector},
     namespaces::Namespaces,
-    port::Refusal,
+    port::{Direction, Grant, PageRequest, Refusal},
     presence,
     protocol::{ClientInfo, HistoryRequest, Publication, StreamPosition},
 };
 use crate::{
     base::{clock::Timestamp, secret::Secret},
     config::Namespace,
-    domain::ids::OrgId,
+    domain::{event::StreamKind, ids::OrgId},
 };
 
 /// The methods that are served.
@@ -66,6 +66,8 @@ struct Request {
     since: Option<StreamPosition>,
     reverse: bool,
     pattern: String,
+    method: String,
+    idempotency_key: String,
     commands: Vec<BTreeMap<String, Box<RawValue>>>,
 }
 
@@ -78,8 +80,8 @@ type Answer = Result<Value, ProtocolError>;
 
 /// Answers one call. `None` when the key is unknown (401).
 pub async fn call(hub: &Hub, key: &Secret, method: &str, body: &[u8]) -> Option<Value> {
-    let organization = hub.namespaces.server(key)?.organization;
-    let caller = Backend { hub, organization };
+    let server = hub.namespaces.server(key)?;
+    let caller = Backend { hub, organization: server.organization, reads_streams: server.streams };
     Some(match (method, serde_json::from_slice::<Request>(body)) {
         (_, Err(_)) => failure(&error::BAD_REQUEST),
         ("batch", Ok(request)) => caller.batch(request.commands).await,
@@ -97,6 +99,8 @@ fn failure(error: &ProtocolError) -> Value {
 struct Backend<'a> {
     hub: &'a Hub,
     organization: OrgId,
+    /// May read the organisation's streams, besides its namespaces.
+    reads_streams: bool,
 }
 
 impl Backend<'_> {
@@ -164,6 +168,7 @@ impl Backend<'_> {
                 let stats = presence::count(&self.present(&request.channel).await?);
                 Ok(json!({"num_clients": stats.num_clients, "num_users": stats.num_users}))
             }
+            "history" if self.is_stream(&request.channel) => self.stream_history(request).await,
             "history" => self.history(request),
             "history_remove" => {
                 self.namespace(&request.channel)?;
@@ -172,6 +177,9 @@ impl Backend<'_> {
             }
             "channels" => self.channels(&request.pattern).await,
             "info" => self.info().await,
+            // A key acts for nobody: of all actions only this one needs nobody.
+            "rpc" if request.method == "server.time" => Ok(json!({"data": {"time": self.hub.clock.now()}})),
+            "rpc" => Err(error::NOT_AVAILABLE),
             _ => Err(error::METHOD_NOT_FOUND),
         }
     }
@@ -194,6 +202,13 @@ impl Backend<'_> {
 
     fn publish(&self, channel: &str, request: &Request) -> Answer {
         let namespace = self.namespace(channel)?;
+        let repetition = (self.organization, channel.to_owned(), request.idempotency_key.clone());
+        let published = &self.hub.published;
+        if !request.idempotency_key.is_empty()
+            && let Some((offset, epoch)) = published.get(&repetition)
+        {
+            return Ok(json!({"offset": offset, "epoch": &*epoch}));
+        }
         let data = match &request.data {
             Some(data) => Bytes::copy_from_slice(data.get().as_bytes()),
             None => STANDARD.decode(&request.b64data).map_err(|_| error::BAD_REQUEST)?.into(),
@@ -205,6 +220,9 @@ impl Backend<'_> {
         let key = Namespaces::key(self.organization, channel);
         let how = (namespace.delta_publish || request.delta, !request.skip_history);
         let position = self.hub.namespaces.publish(self.hub, namespace, &key, publication, how);
+        if !request.idempotency_key.is_empty() {
+            published.put(repetition, (position.offset, position.epoch.clone()), published.mark());
+        }
         Ok(json!({"offset": position.offset, "epoch": &*position.epoch}))
     }
 
@@ -219,7 +237,50 @@ impl Backend<'_> {
         Ok(json!({"responses": answers.collect::<Vec<_>>()}))
     }
 
+    /// Whether a channel is a stream of ours that the key may read.
+    fn is_stream(&self, channel: &str) -> bool {
+        self.reads_streams
+            && channel.split_once(':').is_some_and(|(kind, _)| StreamKind::by_name(kind).is_some())
+    }
+
+    async fn stream(&self, channel: &str) -> Result<Grant, ProtocolError> {
+        self.hub.backend().stream(self.organization, channel.to_owned()).await.map_err(plain)
+    }
+
+    async fn stream_history(&self, request: Request) -> Answer {
+        let grant = self.stream(&request.channel).await?;
+        let stream = grant.stream.ok_or(error::NOT_AVAILABLE)?;
+        let answer = |publications: Vec<Value>| json!({"publications": publications, "epoch": &*grant.epoch, "offset": grant.head});
+        if let Some(since) = &request.since
+            && !since.epoch.is_empty()
+            && *since.epoch != *grant.epoch
+        {
+            return Err(error::UNRECOVERABLE_POSITION);
+        }
+        let limit = match request.limit {
+            0 => return Ok(answer(Vec::new())),
+            some => usize::try_from(some).unwrap_or(usize::MAX).min(self.hub.options.history_page),
+        };
+        let from = request.since.as_ref().map(|since| since.offset);
+        let (from, direction) = if request.reverse {
+            (from.unwrap_or(grant.head + 1), Direction::Before)
+        } else {
+            (from.unwrap_or(grant.first_offset.saturating_sub(1)), Direction::After)
+        };
+        let page = PageRequest { stream, from, direction, limit, bytes: self.hub.options.page_bytes };
+        let page = self.hub.backend().read(page).await.map_err(plain)?;
+        let shown = page
+            .events
+            .into_iter()
+            .map(|(offset, data)| publication(&Publication { data, offset, ..Publication::default() }));
+        Ok(answer(shown.collect()))
+    }
+
     async fn present(&self, channel: &str) -> Result<Vec<ClientInfo>, ProtocolError> {
+        if self.is_stream(channel) {
+            self.stream(channel).await?;
+            return Ok(self.hub.presence(channel).await);
+        }
         if !self.namespace(channel)?.presence {
             return Err(error::NOT_AVAILABLE);
         }
@@ -234,10 +295,7 @@ impl Backend<'_> {
         let request = HistoryRequest { channel, limit, since, reverse };
         let now = self.hub.clock.now();
         let found = self.hub.namespaces.history(namespace, self.organization, &request, limits, now);
-        let found = found.map_err(|refusal| match refusal {
-            Refusal::Error(error) => error,
-            Refusal::Disconnect(_) => error::INTERNAL,
-        })?;
+        let found = found.map_err(plain)?;
         let publications: Vec<_> = found.publications.iter().map(publication).collect();
         Ok(json!({"publications": publications, "epoch": found.epoch, "offset": found.offset}))
     }
@@ -276,6 +334,13 @@ impl Backend<'_> {
             }
         }
         channels
+    }
+}
+
+fn plain(refusal: Refusal) -> ProtocolError {
+    match refusal {
+        Refusal::Error(error) => error,
+        Refusal::Disconnect(_) => error::INTERNAL,
     }
 }
 

@@ -10,6 +10,7 @@ pub mod call_replies;
 pub mod calls;
 pub mod ice;
 pub mod keys;
+pub mod letters;
 pub mod messages;
 pub mod notices;
 pub mod passwords;

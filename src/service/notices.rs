@@ -6,7 +6,9 @@ use std::fmt;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use serde::Serialize;
 
+pub use super::letters::LINK;
 use super::{
+    letters::{AccountLetter, Letter},
     people::escaped,
     workboxes::{GuestNotice, GuestNotices},
 };
@@ -17,19 +19,17 @@ use crate::{
         seal::Sealer,
     },
     domain::{
-        error::Result,
+        error::{Error, Result},
         ids::{NoticeId, OrgId},
     },
     store::{
         Db, Stmt,
         ids::Ids,
         notices::{self, NewNotice, NoticeRow},
-        organizations,
+        organizations::{self, OrganizationRow},
     },
 };
 
-/// What stands in a text where the link goes.
-pub const LINK: &str = "{link}";
 /// What links are sealed for.
 const PURPOSE: &str = "notice.sealed_link";
 
@@ -120,9 +120,31 @@ impl Notices {
         }
     }
 
+    /// The row of a notice about an account; `link` is a secret by which the person chooses a password.
+    pub fn account_row(
+        &self,
+        letter: &AccountLetter<'_>,
+        organization: &OrganizationRow,
+        link: Option<&str>,
+    ) -> Result<Stmt> {
+        let texts = Letter::of_account(letter, organization);
+        Ok(notices::insert(NewNotice {
+            id: self.ids.next()?,
+            organization: organization.id,
+            kind: if letter.invited { "user_invitation" } else { "welcome" },
+            channel: "email",
+            recipient: letter.email,
+            subject: &texts.subject,
+            body_text: &texts.text,
+            body_html: &texts.html,
+            sealed_link: link.map(|link| self.sealer.seal(PURPOSE, link.as_bytes(), &self.random)),
+            now: self.clock.now(),
+        }))
+    }
+
     async fn guest_rows(&self, notice: GuestNotice<'_>) -> Result<Vec<Stmt>> {
         let organization = organizations::by_id(&self.db, notice.organization).await?;
-        let organization = organization.map(|row| row.name).unwrap_or_default();
+        let organization = organization.ok_or_else(|| Error::not_found("organisation"))?;
         let letter = Letter::to_guest(&notice, &organization);
         let mut rows = Vec::new();
         let now = self.clock.now();
@@ -154,38 +176,5 @@ impl Notices {
 impl GuestNotices for Notices {
     fn rows<'a>(&'a self, notice: GuestNotice<'a>) -> BoxFuture<'a, Result<Vec<Stmt>>> {
         self.guest_rows(notice).boxed()
-    }
-}
-
-/// The texts of a notice.
-struct Letter {
-    subject: String,
-    text: String,
-    html: String,
-    short: String,
-}
-
-impl Letter {
-    fn to_guest(notice: &GuestNotice<'_>, organization: &str) -> Self {
-        // What people wrote must not bring a link's place of its own.
-        let plain = |text: &str| text.replace(LINK, "");
-        let (inviter, guest, thread) = (plain(notice.inviter), plain(notice.guest), plain(notice.thread));
-        let words = notice.message.map(plain).filter(|words| !words.trim().is_empty());
-        let invites = if thread.is_empty() {
-            format!("{inviter} of {organization} invites you to a conversation.")
-        } else {
-            format!("{inviter} of {organization} invites you to \u{201c}{thread}\u{201d}.")
-        };
-        let subject = format!("{inviter} invites you to a conversation").replace(['\r', '\n'], " ");
-        let quoted = words.as_ref().map(|words| format!("{words}\n\n")).unwrap_or_default();
-        let text = format!("Hello {guest},\n\n{invites}\n\n{quoted}Open this link to join:\n{LINK}\n");
-        let quoted = words.map(|words| format!("<p>{}</p>", escaped(&words))).unwrap_or_default();
-        let html = format!(
-            "<p>Hello {},</p><p>{}</p>{quoted}<p><a href=\"{LINK}\">Join the conversation</a></p>",
-            escaped(&guest),
-            escaped(&invites),
-        );
-        let short = format!("{inviter} ({organization}) invites you to a conversation: {LINK}");
-        Self { subject, text, html, short }
     }
 }

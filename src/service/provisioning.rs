@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{
     addresses,
     keys::new_api_key,
+    letters::SENTENCE_LIMIT,
     passwords::Passwords,
     person_views::UserView,
     sign_in::new_family,
@@ -236,6 +237,22 @@ impl Provisioning {
         let change = organizations::set_recording_policy(organization, policy.name(), self.clock.now());
         let mut append = Append::default();
         append.rows.push(RowOp::exec_one(change, NO_ORGANIZATION));
+        self.journal.append(append).await.map(drop)
+    }
+
+    /// Says with which sentence an organisation invites people; names go where `{inviter}`, `{organization}` and
+    /// `{thread}` stand. An empty one brings ours back.
+    pub async fn set_invitation_text(&self, organization: OrgId, text: &str) -> Result<()> {
+        if text.chars().count() > SENTENCE_LIMIT || text.contains(char::is_control) {
+            let rule = format!("text: at most {SENTENCE_LIMIT} characters on one line");
+            return Err(Error::invalid(rule));
+        }
+        let row = organizations::by_id(&self.db, organization).await?;
+        let row = row.ok_or_else(|| Error::from(NO_ORGANIZATION))?;
+        let change = organizations::set_settings(&row, &row.with_invitation_text(text), self.clock.now());
+        let changed = Refusal::new(Code::Constraint, "somebody else changes the settings; try again");
+        let mut append = Append::default();
+        append.rows.push(RowOp::exec_one(change, changed));
         self.journal.append(append).await.map(drop)
     }
 

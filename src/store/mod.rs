@@ -29,6 +29,7 @@ pub mod guest_links;
 pub mod idempotency;
 pub mod ids;
 pub mod inboxes;
+pub mod invitations;
 pub mod keys;
 pub mod leftovers;
 pub mod messages;

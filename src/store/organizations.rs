@@ -8,6 +8,8 @@ use crate::{
     domain::ids::{OrgId, StreamId},
 };
 
+const INVITATION_TEXT: &str = "invitation_text";
+
 statements! {
     BY_ID = "select * from organization where id = $1";
     OLDEST_ACTIVE = "select * from organization where active order by id limit 1";
@@ -18,6 +20,7 @@ statements! {
          settings, stream_id, created_at, updated_at) \
          values ($1, $2, null, $3, '', true, false, null, $4, null, $5, 'UTC', null, 'opt_in', '{}', $6, $7, $7)";
     SET_RECORDING_POLICY = "update organization set recording_policy = $2, updated_at = $3 where id = $1";
+    SET_SETTINGS = "update organization set settings = $2, updated_at = $3 where id = $1 and settings = $4";
     RECORDING_POLICY = "select recording_policy from organization where id = $1";
 }
 
@@ -50,6 +53,20 @@ impl OrganizationRow {
     pub fn domain_list(&self) -> Vec<String> {
         let list: Vec<String> = serde_json::from_str(&self.domains).unwrap_or_default();
         list.into_iter().map(|domain| domain.to_lowercase()).collect()
+    }
+
+    /// The sentence that invites people in its name, where it has its own.
+    pub fn invitation_text(&self) -> Option<String> {
+        let settings: serde_json::Value = serde_json::from_str(&self.settings).unwrap_or_default();
+        settings.get(INVITATION_TEXT)?.as_str().map(str::to_owned).filter(|text| !text.trim().is_empty())
+    }
+
+    /// The settings with another such sentence; an empty one takes it away.
+    pub fn with_invitation_text(&self, text: &str) -> String {
+        let mut settings: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&self.settings).unwrap_or_default();
+        settings.insert(INVITATION_TEXT.to_owned(), text.into());
+        serde_json::Value::Object(settings).to_string()
     }
 
     /// True when the address lies in one of the approved domains.
@@ -114,4 +131,9 @@ pub fn set_recording_policy(id: OrgId, policy: &str, now: Timestamp) -> Stmt {
 pub async fn recording_policy(on: impl Executor, id: OrgId) -> Result<Option<String>> {
     let row: Option<(String,)> = sql(RECORDING_POLICY).bind(id).optional(on).await?;
     Ok(row.map(|(policy,)| policy))
+}
+
+/// Other settings; touches no row where somebody else has changed them meanwhile.
+pub fn set_settings(row: &OrganizationRow, settings: &str, now: Timestamp) -> Stmt {
+    sql(SET_SETTINGS).bind(row.id).bind(settings).bind(now).bind(row.settings.as_str())
 }

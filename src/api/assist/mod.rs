@@ -23,6 +23,7 @@ mod impersonation;
 mod messages;
 mod partner_keys;
 mod receipts;
+mod registration;
 mod rings;
 mod search;
 mod sessions;
@@ -61,6 +62,7 @@ pub static FAMILY: Family = Family {
         messages::OPS,
         partner_keys::OPS,
         receipts::OPS,
+        registration::OPS,
         rings::OPS,
         search::OPS,
         sessions::OPS,

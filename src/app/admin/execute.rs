@@ -65,6 +65,10 @@ pub(super) async fn execute(services: &Services, command: Command, lines: &Lines
             services.provisioning.set_recording_policy(OrgId(organization), &policy).await?;
             print(lines, format!("calls of organisation {organization} are recorded: {policy}")).await
         }
+        Command::SetInvitationText { organization, text } => {
+            services.provisioning.set_invitation_text(OrgId(organization), &text).await?;
+            print(lines, format!("organisation {organization} invites so from now on")).await
+        }
         Command::Outbox { organization, limit, json_lines } => {
             for notice in services.notices.newest(organization.map(OrgId), limit).await? {
                 let line = if json_lines { json_line(&notice)? } else { letter(&notice) };

@@ -66,6 +66,15 @@ pub enum Command {
         #[arg(long, value_parser = ["opt_in", "opt_out", "always_on"])]
         policy: String,
     },
+    /// Say with which sentence an organisation invites guests and users.
+    SetInvitationText {
+        /// The organisation's id.
+        #[arg(long)]
+        organization: i64,
+        /// One sentence; {inviter}, {organization} and {thread} are replaced. Empty: ours.
+        #[arg(long)]
+        text: String,
+    },
     /// Show e-mails and text messages, newest first: those that wait, were sent or failed.
     Outbox {
         /// Only this organisation's.

@@ -41,7 +41,7 @@ use crate::{
         Services,
         calls::{ActiveCall, Incoming},
     },
-    store::Db,
+    store::{Db, streams},
 };
 
 /// The services as the socket sees them. Cheap to clone.
@@ -178,18 +178,13 @@ impl Gateway {
         let row = channels::authorize(&self.db, caller, channel, &ask.channel)
             .await
             .map_err(Refusal::of_channel)?;
-        let is_session = matches!(channel, Channel::Session(_));
-        Ok(Grant {
-            stream: Some(row.id),
-            epoch: row.epoch.into(),
-            head: unsigned(row.head),
-            first_offset: unsigned(row.first_offset),
-            visible_from: 1,
-            presence: is_session,
-            join_leave: is_session,
-            info: Bytes::new(),
-            data: Bytes::new(),
-        })
+        Ok(granted(row, channel))
+    }
+
+    async fn position(&self, organization: OrgId, name: &str) -> Result<Grant, Refusal> {
+        let Some(channel) = Channel::parse(name) else { return Err(error::UNKNOWN_CHANNEL.into()) };
+        let row = streams::by_name(&self.db, organization, name).await.map_err(Error::from)?;
+        row.map(|row| granted(row, channel)).ok_or_else(|| error::UNKNOWN_CHANNEL.into())
     }
 
     async fn page(&self, request: PageRequest) -> Result<Page, Refusal> {
@@ -238,6 +233,11 @@ impl Backend for Gateway {
         Box::pin(async move { this.admit(ask).await })
     }
 
+    fn stream(&self, organization: OrgId, channel: String) -> Future<Grant> {
+        let this = self.clone();
+        Box::pin(async move { this.position(organization, &channel).await })
+    }
+
     fn read(&self, request: PageRequest) -> Future<Page> {
         let this = self.clone();
         Box::pin(async move { this.page(request).await })
@@ -279,6 +279,22 @@ impl Backend for Gateway {
 /// The human being behind a connection.
 fn login_of(identity: &Identity) -> Option<PersonId> {
     identity.caller.as_ref()?.login
+}
+
+/// A place in a stream that is whole for whoever may read it.
+fn granted(row: streams::StreamRow, channel: Channel) -> Grant {
+    let is_session = matches!(channel, Channel::Session(_));
+    Grant {
+        stream: Some(row.id),
+        epoch: row.epoch.into(),
+        head: unsigned(row.head),
+        first_offset: unsigned(row.first_offset),
+        visible_from: 1,
+        presence: is_session,
+        join_leave: is_session,
+        info: Bytes::new(),
+        data: Bytes::new(),
+    }
 }
 
 /// A dead token is told so that the SDK fetches the next; a bad one ends the connection for good.

@@ -6,8 +6,7 @@ use serde_json::json;
 use super::{
     Changed, EMAIL_TAKEN, GONE, Parts, People, USERNAME_TAKEN,
     fields::{
-        changed, changed_phone, changed_text, escaped, names_of, optional_phone, optional_text,
-        optional_username,
+        changed, changed_phone, changed_text, names_of, optional_phone, optional_text, optional_username,
     },
 };
 use crate::{
@@ -24,6 +23,7 @@ use crate::{
     journal::{Append, Guard, NewStream, Refusal, RowOp},
     service::{
         addresses,
+        letters::AccountLetter,
         person_views::{UserView, role_named},
         tokens::{
             Revoked, permissions_of,
@@ -33,7 +33,6 @@ use crate::{
     },
     store::{
         Stmt, idempotency,
-        notices::{self, NewNotice},
         organizations::OrganizationRow,
         people::{self, NewPerson, PersonChange, PersonRow},
         tokens as token_store,
@@ -139,8 +138,8 @@ impl People {
         for (group, admin, member) in groups {
             append = append.with(people::join_group(group, person.id, admin, member));
         }
-        if let Some(greeting) = self.greeting(caller, &organization, &person, &new)? {
-            append = append.with(greeting);
+        for row in self.greeting(caller, &organization, &person, &new)? {
+            append = append.with(row);
         }
         append =
             append.with(self.audit(caller, "user.created", person.id, &json!({ "name": person.name }))?);
@@ -357,50 +356,32 @@ impl People {
         Ok(wanted.into_iter().map(|group| (group, admin.contains(&group), member.contains(&group))).collect())
     }
 
-    /// The e-mail that goes with a new account, where one does.
+    /// The e-mail that goes with a new account, where one does: with a link to choose a password by, unless there is one.
     fn greeting(
         &self,
         caller: &Caller,
         organization: &OrganizationRow,
         person: &NewPerson,
         new: &NewUser,
-    ) -> Result<Option<Stmt>> {
-        let Some(email) = person.email.clone().filter(|_| new.invite || new.send_email) else {
-            return Ok(None);
+    ) -> Result<Vec<Stmt>> {
+        let Some(email) = person.email.as_deref().filter(|_| new.invite || new.send_email) else {
+            return Ok(Vec::new());
         };
-        let (kind, subject, first) = match new.invite {
-            true => (
-                "user_invitation",
-                format!("{} invites you to {}", caller.name, organization.name),
-                format!("{} invites you to work with {}.", caller.name, organization.name),
-            ),
-            false => (
-                "welcome",
-                format!("Your account at {}", organization.name),
-                format!("{} has made an account for you at {}.", caller.name, organization.name),
-            ),
+        let (link, row) = match person.password_hash {
+            None => Some(self.invitation(organization.id, person.id, person.created_at)),
+            Some(_) => None,
+        }
+        .unzip();
+        let letter = AccountLetter {
+            inviter: &caller.name,
+            name: &person.name,
+            email,
+            invited: new.invite,
+            chooses_password: link.is_some(),
+            url: &self.parts.public_url,
         };
-        let url = &self.parts.public_url;
-        let text = format!("Hello {},\n\n{first}\n\nSign in with {email} at {url}\n", person.name);
-        let html = format!(
-            "<p>Hello {},</p><p>{}</p><p>Sign in with {} at <a href=\"{url}\">{url}</a></p>",
-            escaped(&person.name),
-            escaped(&first),
-            escaped(&email),
-            url = escaped(url),
-        );
-        Ok(Some(notices::insert(NewNotice {
-            id: self.parts.ids.next()?,
-            organization: organization.id,
-            kind,
-            channel: "email",
-            recipient: &email,
-            subject: &subject.replace(['\r', '\n'], " "),
-            body_text: &text,
-            body_html: &html,
-            sealed_link: None,
-            now: person.created_at,
-        })))
+        let notice = self.parts.notices.account_row(&letter, organization, link.as_deref())?;
+        Ok(row.into_iter().chain([notice]).collect())
     }
 }
 

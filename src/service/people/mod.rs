@@ -5,6 +5,7 @@
 //! removed is out at once, live sockets included; each change is an event of the organisation's stream.
 
 mod fields;
+mod invitations;
 mod manage;
 mod own;
 
@@ -18,7 +19,8 @@ pub use self::{
     own::{Device, OwnChange},
 };
 use super::{
-    passwords::Passwords, person_views::UserView, reachability::Reachability, tokens::Tokens, tools::actor_of,
+    notices::Notices, passwords::Passwords, person_views::UserView, reachability::Reachability,
+    tokens::Tokens, tools::actor_of,
 };
 use crate::{
     base::{
@@ -66,6 +68,10 @@ pub struct Parts {
     pub reachability: Reachability,
     /// The address that people find us at, for e-mails.
     pub public_url: String,
+    /// Writes e-mails.
+    pub notices: Notices,
+    /// How long an invitation is good.
+    pub invitation_life: Duration,
     /// How long idempotency keys count.
     pub keep: Duration,
 }

@@ -111,6 +111,14 @@ impl Server {
         self.app.as_ref().unwrap().kernel()
     }
 
+    /// E-mails and text messages as an operator sees them, newest first.
+    pub fn outbox(&self) -> Vec<switchboard::service::notices::Outgoing> {
+        let kernel = self.app.as_ref().unwrap().kernel();
+        let (services, runtime) = (kernel.services.clone(), kernel.runtime().handle().clone());
+        let newest = async move { services.notices.newest(None, 10).await.unwrap() };
+        std::thread::spawn(move || runtime.block_on(newest)).join().unwrap()
+    }
+
     /// Where uploads are kept.
     pub fn files(&self) -> std::path::PathBuf {
         self.folder.path().join("files")

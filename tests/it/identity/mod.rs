@@ -28,6 +28,7 @@ use switchboard::{
         access_tokens::AccessTokens,
         acting::Acting,
         keys::{self as key_service, Keys},
+        notices::Notices,
         passwords::Passwords,
         people::{self as people_service, NewUser, People},
         provisioning::{Provisioned, Provisioning, ProvisioningParts},
@@ -146,6 +147,8 @@ impl World {
             tokens: tokens.clone(),
             passwords: passwords.clone(),
             reachability: Reachability::new(db.db.clone(), Arc::new(NoConnections)),
+            notices: Notices::new(db.db.clone(), ids.clone(), clock.clone(), random.clone(), sealer.clone()),
+            invitation_life: Duration::from_hours(24),
             public_url: "http://help.test".to_owned(),
             keep,
         });

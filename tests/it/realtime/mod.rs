@@ -7,6 +7,7 @@ mod commands;
 mod emulation;
 mod hostile;
 mod inboxes;
+mod jwks;
 mod limits;
 mod namespaces;
 mod sdk;

@@ -8,5 +8,6 @@ mod enterprise_users;
 mod gone;
 mod keys;
 mod people;
+mod registration;
 mod shown_files;
 mod workboxes;
