@@ -24,7 +24,11 @@ use crate::{
 };
 
 #[derive(Parser)]
-#[command(name = "loadtest", version, about = "Load scenarios for Switchboard, and a checker that looks for losses")]
+#[command(
+    name = "loadtest",
+    version,
+    about = "Load scenarios for Switchboard, and a checker that looks for losses"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -266,7 +270,8 @@ pub fn to_json(report: &Report) -> Result<String, String> {
 
 /// Loading somebody else's server is an attack: whoever means one that is not here must say so.
 fn allow(target: &str, is_mine: bool) -> Result<(), String> {
-    let rest = target.split_once("://").map(|(_, rest)| rest).ok_or("--target is written as http://host:port")?;
+    let rest =
+        target.split_once("://").map(|(_, rest)| rest).ok_or("--target is written as http://host:port")?;
     let authority = rest.split(['/', '?']).next().unwrap_or(rest);
     if authority.contains('@') {
         return Err("no names and passwords in addresses".to_owned());
@@ -349,7 +354,9 @@ async fn run_against(run: &Run, scenario: Scenario, served: &mut Option<Server>)
         }
     };
     if run.shard.of > 1 && run.users.is_none() {
-        return Err("shards share people and rooms: give all of them the same --users FILE with rooms".to_owned());
+        return Err(
+            "shards share people and rooms: give all of them the same --users FILE with rooms".to_owned()
+        );
     }
     let rest = Rest::new(&url, run.api_key.clone()).map_err(plain)?;
     let cast = run::gather(population, run.kind, &rest, logins, &run.topics).await.map_err(plain)?;
@@ -413,14 +420,17 @@ async fn logins(run: &Run, url: &str, count: usize) -> Result<Vec<Login>, String
         let nobody = |number| Login { id: number, ..Login::default() };
         return Ok((1..).map(nobody).take(count).collect());
     } else {
-        return Err("who takes part? Give --users, --admin-key, --admin or --demo (see docs/LOADTEST.md)".to_owned());
+        return Err(
+            "who takes part? Give --users, --admin-key, --admin or --demo (see docs/LOADTEST.md)".to_owned()
+        );
     };
     if !run.quiet {
         eprintln!("making {count} people");
     }
     let name = format!("{:x}", crate::stats::Stopwatch::start().began_us() / 1000);
     let rest = Rest::new(url, run.api_key.clone()).map_err(|error| error.to_string())?;
-    let made = tokio::time::timeout(Duration::from_secs(600), people::make(&rest, &administrator, count, &name));
+    let made =
+        tokio::time::timeout(Duration::from_secs(600), people::make(&rest, &administrator, count, &name));
     made.await.map_err(|_| "making people took too long".to_owned())?.map_err(|error| error.to_string())
 }
 
@@ -442,7 +452,12 @@ mod tests {
         for url in ["http://127.0.0.1:80", "http://localhost", "http://[::1]:9/x", "https://127.1.2.3"] {
             assert_eq!(allow(url, false), Ok(()), "{url}");
         }
-        for url in ["http://example.org:80", "http://10.0.0.1", "http://127.0.0.1.example.org", "https://[2001:db8::1]"] {
+        for url in [
+            "http://example.org:80",
+            "http://10.0.0.1",
+            "http://127.0.0.1.example.org",
+            "https://[2001:db8::1]",
+        ] {
             assert!(allow(url, false).is_err(), "{url}");
             assert_eq!(allow(url, true), Ok(()));
         }

@@ -20,7 +20,9 @@ fn binary() -> Option<PathBuf> {
         eprintln!("left out: LOADTEST_SWITCHBOARD does not name a switchboard binary");
     }
     // Cargo runs tests in the package's folder; the path was written in the workspace's.
-    path.map(|path| if path.is_relative() { Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path) } else { path })
+    path.map(|path| {
+        if path.is_relative() { Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path) } else { path }
+    })
 }
 
 struct Folder(PathBuf);
@@ -78,8 +80,19 @@ fn protobuf_and_rings_work() {
     let out = Folder::new();
     let (server, folder) = (server.to_str().unwrap(), out.0.to_str().unwrap());
     let run = loadtest(&[
-        "run", "ring_storm", "--serve", server, "--time", "0.08", "--load", "0.3", "--format", "protobuf", "--quiet",
-        "--out", folder,
+        "run",
+        "ring_storm",
+        "--serve",
+        server,
+        "--time",
+        "0.08",
+        "--load",
+        "0.3",
+        "--format",
+        "protobuf",
+        "--quiet",
+        "--out",
+        folder,
     ]);
     assert_ne!(run.status.code(), Some(2), "{}", text(&run));
     let result = result_of(&out.0);
@@ -130,8 +143,16 @@ impl Server {
         admin(&["create-organization", "--name", "L", "--admin-email", "a@load.example", "--json"]);
         let numbers = [people, rooms, members].map(|number| number.to_string());
         let users = admin(&[
-            "create-users", "--organization", "1", "--count", &numbers[0], "--workboxes", &numbers[1], "--members",
-            &numbers[2], "--json-lines",
+            "create-users",
+            "--organization",
+            "1",
+            "--count",
+            &numbers[0],
+            "--workboxes",
+            &numbers[1],
+            "--members",
+            &numbers[2],
+            "--json-lines",
         ]);
         std::fs::write(folder.0.join("users"), users).unwrap();
         let mut process =
@@ -164,7 +185,15 @@ fn caught(cheat: Cheat, promise: &str) {
     let path = |name: &str| server.folder.0.join(name).to_str().unwrap().to_owned();
     let url = format!("http://127.0.0.1:{port}");
     let run = loadtest(&[
-        "run", &path("small.toml"), "--target", &url, "--users", &path("users"), "--quiet", "--out", &path("out"),
+        "run",
+        &path("small.toml"),
+        "--target",
+        &url,
+        "--users",
+        &path("users"),
+        "--quiet",
+        "--out",
+        &path("out"),
     ]);
     assert_eq!(run.status.code(), Some(1), "{cheat:?} was not caught: {}", text(&run));
     let result = result_of(Path::new(&path("out")));
@@ -214,7 +243,15 @@ fn through_an_honest_proxy_all_is_well() {
     std::fs::write(path("small.toml"), toml).unwrap();
     let url = format!("http://127.0.0.1:{port}");
     let run = loadtest(&[
-        "run", &path("small.toml"), "--target", &url, "--users", &path("users"), "--quiet", "--out", &path("out"),
+        "run",
+        &path("small.toml"),
+        "--target",
+        &url,
+        "--users",
+        &path("users"),
+        "--quiet",
+        "--out",
+        &path("out"),
     ]);
     assert!(run.status.success(), "{}", text(&run));
     let ledger = std::fs::read_dir(path("out")).unwrap().map(|entry| entry.unwrap().path());

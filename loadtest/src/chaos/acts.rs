@@ -31,7 +31,12 @@ pub async fn kill(server: &mut Server, cycle: &mut Cycle) -> Result<(), String> 
 }
 
 /// SIGSTOP for a while.
-pub async fn pause(server: &Server, world: &Arc<World>, cycle: &mut Cycle, time: Duration) -> Result<(), String> {
+pub async fn pause(
+    server: &Server,
+    world: &Arc<World>,
+    cycle: &mut Cycle,
+    time: Duration,
+) -> Result<(), String> {
     cycle.act = format!("pause {} ms", time.as_millis());
     server.signal(Signal::STOP);
     sleep(time).await;
@@ -49,9 +54,10 @@ pub async fn pause(server: &Server, world: &Arc<World>, cycle: &mut Cycle, time:
 
 /// SIGTERM, then a new start.
 pub async fn drain(server: &mut Server, cycle: &mut Cycle) -> Result<(), String> {
-    "drain".clone_into(&mut cycle.act);
+    let began = Instant::now();
     server.signal(Signal::TERM);
     cycle.exit = server.ended(DRAIN).await;
+    cycle.act = format!("drain {} ms", began.elapsed().as_millis());
     if cycle.exit.is_none() {
         server.kill().await;
     }

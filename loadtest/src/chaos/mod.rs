@@ -187,8 +187,10 @@ async fn violate(chaos: &Chaos, server: &mut Server, stop: watch::Receiver<bool>
 fn finding(cycle: &Cycle) -> Option<Finding> {
     let what = match cycle {
         Cycle { whole_ms: None, .. } => "not everybody came back".to_owned(),
-        Cycle { act, exit: Some(code), .. } if act == "drain" && *code != 0 => format!("it left with {code}"),
-        Cycle { act, exit: None, .. } if act == "drain" => "it did not leave".to_owned(),
+        Cycle { act, exit: Some(code), .. } if act.starts_with("drain") && *code != 0 => {
+            format!("it left with {code}")
+        }
+        Cycle { act, exit: None, .. } if act.starts_with("drain") => "it did not leave".to_owned(),
         _ => return None,
     };
     Some((*Violation::new("the server comes back", &cycle.act, what, vec![cycle.to_string()])).into())
@@ -235,9 +237,12 @@ async fn cycles(
 /// Waits until every client stands in all of its rooms and has what was acknowledged until now.
 async fn whole(world: &Arc<World>) -> Option<Duration> {
     let began = Instant::now();
-    let heads: Vec<_> = world.rooms.iter().zip(&world.heads).map(|(room, head)| (room.channel.clone(), head)).collect();
-    let due: Vec<_> =
-        heads.iter().map(|(channel, head)| (channel.clone(), head.load(std::sync::atomic::Ordering::Relaxed))).collect();
+    let heads: Vec<_> =
+        world.rooms.iter().zip(&world.heads).map(|(room, head)| (room.channel.clone(), head)).collect();
+    let due: Vec<_> = heads
+        .iter()
+        .map(|(channel, head)| (channel.clone(), head.load(std::sync::atomic::Ordering::Relaxed)))
+        .collect();
     'waiting: while began.elapsed() < BACK {
         let clients = world.all_clients();
         if clients.len() < world.people.len() * world.devices() {
@@ -272,7 +277,8 @@ mod tests {
 
     #[test]
     fn who_does_not_come_back_is_a_finding() {
-        let cycle = |act: &str, whole_ms, exit| Cycle { act: act.to_owned(), whole_ms, exit, ..Cycle::default() };
+        let cycle =
+            |act: &str, whole_ms, exit| Cycle { act: act.to_owned(), whole_ms, exit, ..Cycle::default() };
         assert!(finding(&cycle("kill", Some(3.0), None)).is_none());
         assert!(finding(&cycle("kill", None, None)).is_some());
         assert!(finding(&cycle("drain", Some(3.0), Some(0))).is_none());

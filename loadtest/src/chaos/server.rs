@@ -75,14 +75,23 @@ impl Server {
     /// Makes an organisation with people who sit in rooms. Gives its number and them.
     pub fn populate(&self, count: usize, rooms: usize, members: usize) -> Result<(i64, Vec<Login>), String> {
         let email = format!("admin-{}@load.example", Uuid::new_v4().simple());
-        let made = self.admin(&["create-organization", "--name", "Load", "--admin-email", &email, "--json"])?;
+        let made =
+            self.admin(&["create-organization", "--name", "Load", "--admin-email", &email, "--json"])?;
         let made: Value = serde_json::from_str(&made).map_err(|error| error.to_string())?;
         let id = made["organization"]["id"].as_i64().ok_or("no organisation came")?;
         let numbers = [id.to_string(), count.to_string(), rooms.to_string(), members.max(1).to_string()];
         let [organization, count, rooms, members] = &numbers;
         let lines = self.admin(&[
-            "create-users", "--organization", organization, "--count", count, "--workboxes", rooms, "--members",
-            members, "--json-lines",
+            "create-users",
+            "--organization",
+            organization,
+            "--count",
+            count,
+            "--workboxes",
+            rooms,
+            "--members",
+            members,
+            "--json-lines",
         ])?;
         Ok((id, people::parse(&lines)?))
     }

@@ -203,7 +203,8 @@ mod tests {
 
     #[test]
     fn a_publication_is_cut_out_of_its_line() {
-        let line = r#"{"push":{"channel":"workbox:1","pub":{"data":{"id":"a","data":{"offset":9}},"offset":12}}}"#;
+        let line =
+            r#"{"push":{"channel":"workbox:1","pub":{"data":{"id":"a","data":{"offset":9}},"offset":12}}}"#;
         assert!(publication(line).is_some(), "the fast way was not taken");
         for parsed in [decode(line), parse(line)] {
             let Ok(Incoming::Publication { channel, offset, data }) = parsed else { panic!("{line}") };

@@ -61,7 +61,13 @@ impl Rest {
     }
 
     /// One operation. An empty answer is null.
-    pub async fn call(&self, method: Method, path: &str, token: &str, body: Option<&Value>) -> Outcome<Value> {
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        body: Option<&Value>,
+    ) -> Outcome<Value> {
         let body = body.map(|body| ("application/json", body.to_string().into_bytes()));
         let response = self.send(method, path, token, body).await?;
         let bytes = response.bytes().await.map_err(|error| lost(&error))?;
@@ -86,9 +92,8 @@ impl Rest {
         const BORDER: &str = "loadtest-border-6fd1a2c39b";
         let mut form = Vec::with_capacity(content.len() + 512);
         for (field, value) in [("name", name), ("mime_type", "application/octet-stream")] {
-            let part = format!(
-                "--{BORDER}\r\ncontent-disposition: form-data; name=\"{field}\"\r\n\r\n{value}\r\n"
-            );
+            let part =
+                format!("--{BORDER}\r\ncontent-disposition: form-data; name=\"{field}\"\r\n\r\n{value}\r\n");
             form.extend(part.into_bytes());
         }
         let head = format!(

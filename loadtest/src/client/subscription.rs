@@ -116,7 +116,8 @@ impl Subscription {
         match self.log.saw(offset, identity(data)) {
             Ok(is_first) => Arrival::Event(is_first),
             Err(other) => {
-                let what = format!("offset {offset} is {:016x} here and {other:016x} elsewhere", identity(data));
+                let what =
+                    format!("offset {offset} is {:016x} here and {other:016x} elsewhere", identity(data));
                 Arrival::Wrong(Violation::new("one order", &*self.channel, what, trail()))
             }
         }
@@ -139,9 +140,9 @@ fn uuid_tail(uuid: &[u8]) -> Option<u64> {
 
 /// FNV-1a: enough to tell texts apart.
 pub fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// What is not stored says so in front of its data.
@@ -170,7 +171,8 @@ mod tests {
     }
 
     fn event(n: u8) -> Vec<u8> {
-        format!(r#"{{"id":"01a204e7-e525-7615-9929-d30bd4bdc6{n:02x}","type":"message.created"}}"#).into_bytes()
+        format!(r#"{{"id":"01a204e7-e525-7615-9929-d30bd4bdc6{n:02x}","type":"message.created"}}"#)
+            .into_bytes()
     }
 
     fn property(arrival: Arrival) -> &'static str {

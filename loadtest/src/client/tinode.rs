@@ -12,7 +12,8 @@ pub fn encode(id: u32, command: &Command) -> Vec<String> {
     match command {
         Command::Connect { token, .. } => {
             let hi = json!({ "hi": { "id": "0", "ver": "0.22", "ua": "loadtest" } });
-            let login = json!({ "login": { "id": id_text, "scheme": "basic", "secret": base64(token.as_bytes()) } });
+            let login =
+                json!({ "login": { "id": id_text, "scheme": "basic", "secret": base64(token.as_bytes()) } });
             vec![hi.to_string(), login.to_string()]
         }
         Command::Subscribe { channel, since: None } => {
@@ -101,7 +102,8 @@ mod tests {
         let data = r#"{"data":{"topic":"grpA","from":"usr1","ts":"x","seq":7,"content":{"t":"lt1 "}}}"#;
         let Ok(Incoming::Publication { channel, offset, data }) = decode(data) else { panic!() };
         assert_eq!((channel, offset, data), ("grpA", 7, br#"{"t":"lt1 "}"#.as_slice()));
-        let done = r#"{"ctrl":{"id":"3","topic":"grpA","params":{"seq":7},"code":202,"text":"accepted","ts":"x"}}"#;
+        let done =
+            r#"{"ctrl":{"id":"3","topic":"grpA","params":{"seq":7},"code":202,"text":"accepted","ts":"x"}}"#;
         assert!(matches!(decode(done), Ok(Incoming::Reply(3, Ok(_)))));
         let refused = r#"{"ctrl":{"id":"4","code":401,"text":"authentication required","ts":"x"}}"#;
         assert!(matches!(decode(refused), Ok(Incoming::Reply(4, Err((401, _))))));

@@ -107,11 +107,7 @@ impl Format {
     }
 
     /// Reads a frame and hands what is in it to `take`, one by one.
-    pub fn decode<'a>(
-        self,
-        frame: &'a Message,
-        mut take: impl FnMut(Incoming<'a>),
-    ) -> Result<(), Malformed> {
+    pub fn decode<'a>(self, frame: &'a Message, mut take: impl FnMut(Incoming<'a>)) -> Result<(), Malformed> {
         match (self, frame) {
             (Self::Json, Message::Text(text)) => {
                 for line in text.as_str().split('\n').filter(|line| !line.is_empty()) {

@@ -93,7 +93,8 @@ impl Book {
         };
         put(&Line::Head(self.head.clone()))?;
         self.people.iter().try_for_each(|login| put(&Line::Person(login.clone())))?;
-        let room = |(workbox, people): &(i64, Vec<i64>)| Line::Room { workbox: *workbox, people: people.clone() };
+        let room =
+            |(workbox, people): &(i64, Vec<i64>)| Line::Room { workbox: *workbox, people: people.clone() };
         self.rooms.iter().try_for_each(|one| put(&room(one)))?;
         self.entries.iter().try_for_each(|entry| put(&Line::Entry(entry.clone())))?;
         self.seen.iter().try_for_each(|seen| put(&Line::Seen(seen.clone())))?;

@@ -18,7 +18,8 @@ pub fn render(before: &Report, after: &Report) -> String {
 }
 
 fn paths(report: &Report) -> Vec<(String, String)> {
-    let figures = |metric: String| ["rate", "p50_ms", "p99_ms"].map(|figure| (metric.clone(), figure.to_owned()));
+    let figures =
+        |metric: String| ["rate", "p50_ms", "p99_ms"].map(|figure| (metric.clone(), figure.to_owned()));
     let mut paths = Vec::new();
     for name in report.metrics.keys() {
         paths.extend(figures(name.clone()));

@@ -203,7 +203,8 @@ impl Report {
 
     /// Failures among everything that was asked.
     pub fn error_share(&self) -> f64 {
-        let asked = |name: &&String| !matches!(name.as_str(), "delivery" | "delivery_others" | "generator_lag");
+        let asked =
+            |name: &&String| !matches!(name.as_str(), "delivery" | "delivery_others" | "generator_lag");
         let own = self.metrics.iter().filter(|(name, _)| asked(name));
         let (good, bad) = own.fold((0, 0), |(good, bad), (_, one)| (good + one.count, bad + one.failed));
         if good + bad == 0 { 0.0 } else { bad as f64 / (good + bad) as f64 }
@@ -239,7 +240,8 @@ fn server(outcome: &Outcome, metrics: &BTreeMap<String, Summary>) -> BTreeMap<St
     let connections = outcome.connections.max(1) as f64;
     let grown = connected.rss_mb.zip(start.rss_mb).map(|(now, then)| (now - then) * 1024.0 / connections);
     insert(&mut server, "rss_per_connection_kb", grown);
-    let spent = connected.cpu_seconds.zip(start.cpu_seconds).map(|(now, then)| (now - then) * 1e3 / connections);
+    let spent =
+        connected.cpu_seconds.zip(start.cpu_seconds).map(|(now, then)| (now - then) * 1e3 / connections);
     insert(&mut server, "cpu_per_connect_ms", spent);
     let growth = end.rss_mb.zip(connected.rss_mb).map(|(now, then)| now / then - 1.0);
     insert(&mut server, "rss_growth_share", growth);

@@ -64,7 +64,8 @@ pub fn render(report: &Report) -> String {
         }
     }
     for judged in &report.thresholds {
-        let bound = |name: &str, value: Option<f64>| value.map_or(String::new(), |value| format!(" {name} {value}"));
+        let bound =
+            |name: &str, value: Option<f64>| value.map_or(String::new(), |value| format!(" {name} {value}"));
         let ratio = judged.threshold.ratio_to.as_ref().map_or(String::new(), |other| format!(" / {other}"));
         let _ = writeln!(
             text,

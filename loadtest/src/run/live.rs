@@ -70,11 +70,23 @@ impl Live {
             moment.seconds,
             moment.stage,
             moment.online,
-            if moment.wrongs > 0 { format!("   \x1b[31m{} VIOLATIONS\x1b[0m", moment.wrongs) } else { String::new() },
+            if moment.wrongs > 0 {
+                format!("   \x1b[31m{} VIOLATIONS\x1b[0m", moment.wrongs)
+            } else {
+                String::new()
+            },
         );
-        let _ = writeln!(text, "{:<18}{:>9}{:>9}{:>9}{:>9}{:>8}", "", "per s", "p50 ms", "p99 ms", "max ms", "failed");
+        let _ = writeln!(
+            text,
+            "{:<18}{:>9}{:>9}{:>9}{:>9}{:>8}",
+            "", "per s", "p50 ms", "p99 ms", "max ms", "failed"
+        );
         for (name, point) in moment.points.iter().filter(|(_, point)| point.count + point.failed > 0) {
-            let failed = if point.failed > 0 { format!("\x1b[31m{:>8}\x1b[0m", point.failed) } else { "       -".into() };
+            let failed = if point.failed > 0 {
+                format!("\x1b[31m{:>8}\x1b[0m", point.failed)
+            } else {
+                "       -".into()
+            };
             let _ = writeln!(
                 text,
                 "{name:<18}{:>9}{:>9.1}{:>9.1}{:>9.1}{failed}",
@@ -82,7 +94,8 @@ impl Live {
             );
         }
         if let Some(rss) = moment.server.rss_mb {
-            let _ = writeln!(text, "server: {:.0}% CPU, {rss:.0} MB", moment.server.cpu_percent.unwrap_or(0.0));
+            let _ =
+                writeln!(text, "server: {:.0}% CPU, {rss:.0} MB", moment.server.cpu_percent.unwrap_or(0.0));
         }
         text
     }

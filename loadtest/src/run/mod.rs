@@ -9,6 +9,6 @@ mod stages;
 mod storm;
 pub mod world;
 
-pub use plan::{Options, Outcome, Shard, run, run_in};
 pub use actions::path_of;
+pub use plan::{Options, Outcome, Shard, run, run_in};
 pub use setup::gather;

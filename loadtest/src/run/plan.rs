@@ -104,7 +104,8 @@ pub async fn run_in(world: Arc<World>, options: Options, stop: watch::Receiver<b
     let mark = || Mark { cpu_seconds: server.cpu_seconds(), rss_mb: server.rss_mb() };
     let mut marks = vec![mark()];
     let (ended, end) = watch::channel(false);
-    let ticker = tokio::spawn(tick(world.clone(), shared.clone(), options.server.clone(), options.is_quiet, end));
+    let ticker =
+        tokio::spawn(tick(world.clone(), shared.clone(), options.server.clone(), options.is_quiet, end));
 
     let tasks = connect(&world, &options, &stop).await;
     settle(&world, &stop).await;
@@ -160,7 +161,8 @@ async fn connect(world: &Arc<World>, options: &Options, stop: &watch::Receiver<b
             continue;
         }
         let person = number / population.devices;
-        let (client, task) = Client::start(number, world.people[person].clone(), endpoint.clone(), world.clone());
+        let (client, task) =
+            Client::start(number, world.people[person].clone(), endpoint.clone(), world.clone());
         if population.subscribe {
             for room in &world.rooms_of[person] {
                 let (client, channel) = (client.clone(), world.rooms[*room].channel.clone());

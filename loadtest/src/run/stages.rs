@@ -23,7 +23,13 @@ use crate::{
 const AT_ONCE: usize = 50_000;
 
 /// Runs a stage; ends early when `stop` says so.
-pub async fn run(world: &Arc<World>, stage: &Stage, shard: Shard, number: usize, stop: &watch::Receiver<bool>) {
+pub async fn run(
+    world: &Arc<World>,
+    stage: &Stage,
+    shard: Shard,
+    number: usize,
+    stop: &watch::Receiver<bool>,
+) {
     let seed = world.scenario.seed.wrapping_mul(1_000_003) + number as u64 * 997 + shard.index as u64;
     let mut random = SmallRng::seed_from_u64(seed);
     let mut stopped = stop.clone();
@@ -32,7 +38,8 @@ pub async fn run(world: &Arc<World>, stage: &Stage, shard: Shard, number: usize,
             StageKind::Fill => {
                 let window = stage.window.unwrap_or(32);
                 let limit = Duration::from_secs_f64(stage.seconds);
-                let _ = tokio::time::timeout(limit, fill(world, stage.messages / shard.of, window, true)).await;
+                let _ =
+                    tokio::time::timeout(limit, fill(world, stage.messages / shard.of, window, true)).await;
             }
             StageKind::Storm => storm::run(world, stage, &mut random).await,
             StageKind::Work => steady(world, stage, shard, random, stop).await,
@@ -44,7 +51,13 @@ pub async fn run(world: &Arc<World>, stage: &Stage, shard: Shard, number: usize,
     }
 }
 
-async fn steady(world: &Arc<World>, stage: &Stage, shard: Shard, mut random: SmallRng, stop: &watch::Receiver<bool>) {
+async fn steady(
+    world: &Arc<World>,
+    stage: &Stage,
+    shard: Shard,
+    mut random: SmallRng,
+    stop: &watch::Receiver<bool>,
+) {
     let length = Duration::from_secs_f64(stage.seconds);
     if stage.stall_ms > 0 {
         stall(world, stage, &mut random);
@@ -153,7 +166,12 @@ async fn closed_window(
 
 /// Sends messages evenly into all rooms, so many at a time; gives the last offset of each room. Over REST when nobody is
 /// connected.
-pub async fn fill(world: &Arc<World>, messages: usize, window: usize, over_socket: bool) -> HashMap<usize, u64> {
+pub async fn fill(
+    world: &Arc<World>,
+    messages: usize,
+    window: usize,
+    over_socket: bool,
+) -> HashMap<usize, u64> {
     let rooms = world.rooms.len();
     let next = Arc::new(AtomicUsize::new(0));
     let heads: Arc<Vec<AtomicU64>> = Arc::new((0..rooms).map(|_| AtomicU64::new(0)).collect());

@@ -349,7 +349,8 @@ impl Scenario {
 mod tests {
     use super::*;
 
-    const SMALL: &str = "name='a'\nquestion='?'\n[population]\nrooms=2\nmembers=3\n[[stage]]\nname='s'\nseconds=1\n";
+    const SMALL: &str =
+        "name='a'\nquestion='?'\n[population]\nrooms=2\nmembers=3\n[[stage]]\nname='s'\nseconds=1\n";
 
     #[test]
     fn what_is_left_out_has_defaults_and_mistakes_are_told() {

@@ -1,8 +1,14 @@
 //! JetStream against the histories: every stored event once by id, each stream in its order.
 
-use std::{collections::{HashMap, HashSet}, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
-use async_nats::jetstream::{self, consumer::{DeliverPolicy, pull}};
+use async_nats::jetstream::{
+    self,
+    consumer::{DeliverPolicy, pull},
+};
 use futures_util::StreamExt as _;
 use serde_json::Value;
 
@@ -38,7 +44,12 @@ impl Bus {
         let offset = number(&event["streamoffset"]);
         let one = self.0.entry(channel.clone()).or_default();
         if !one.ids.insert(key) {
-            return Err(Violation::new("the bus holds each event once", channel, format!("{id} came twice"), Vec::new()));
+            return Err(Violation::new(
+                "the bus holds each event once",
+                channel,
+                format!("{id} came twice"),
+                Vec::new(),
+            ));
         }
         if offset <= one.last {
             let what = format!("offset {offset} came after {}", one.last);
@@ -96,7 +107,12 @@ pub async fn compare(url: &str, folds: &HashMap<String, Fold>) -> Outcome<Result
                 Some(_) if tokio::time::Instant::now() < deadline => {}
                 Some((channel, offset)) => {
                     let what = format!("offset {offset} is not on the bus");
-                    return Ok(Err(Violation::new("the bus holds each event once", channel, what, Vec::new())));
+                    return Ok(Err(Violation::new(
+                        "the bus holds each event once",
+                        channel,
+                        what,
+                        Vec::new(),
+                    )));
                 }
             },
         }
@@ -112,7 +128,9 @@ mod tests {
     const SUBJECT: &str = "switchboard.12.workbox.42.message.created";
 
     fn event(number: u64, offset: i64) -> Vec<u8> {
-        json!({ "id": format!("01a204e7-e525-7615-9929-{number:012x}"), "streamoffset": offset }).to_string().into_bytes()
+        json!({ "id": format!("01a204e7-e525-7615-9929-{number:012x}"), "streamoffset": offset })
+            .to_string()
+            .into_bytes()
     }
 
     #[test]

@@ -77,11 +77,16 @@ pub fn messages(entries: &[Entry], folds: &HashMap<String, Fold>) -> Result<u64,
         if let Some((uuid, offset, person, _)) = &one.created
             && (stored.uuid != *uuid || stored.offset != *offset || stored.person != *person)
         {
-            let what = format!("it stands at offset {} as {} of {}", stored.offset, stored.uuid, stored.person);
+            let what =
+                format!("it stands at offset {} as {} of {}", stored.offset, stored.uuid, stored.person);
             return fail("nothing acknowledged is missing", what, Some(stored));
         }
         if one.deleted && !stored.deleted {
-            return fail("nothing acknowledged is missing", "its deletion is not there".to_owned(), Some(stored));
+            return fail(
+                "nothing acknowledged is missing",
+                "its deletion is not there".to_owned(),
+                Some(stored),
+            );
         }
         if stored.deleted && !one.may_be_deleted {
             return fail("nothing happens unasked", "nobody deleted it".to_owned(), Some(stored));
@@ -206,7 +211,11 @@ pub fn shown(fold: &Fold, shown: &[Shown]) -> Checked {
             return fail("one truth", format!("REST lists message {}, the stream does not", one.id));
         };
         let same_text = one.deleted || hash(one.text.as_bytes()) == stored.text;
-        if stored.uuid != one.uuid || stored.person != one.person || stored.deleted != one.deleted || !same_text {
+        if stored.uuid != one.uuid
+            || stored.person != one.person
+            || stored.deleted != one.deleted
+            || !same_text
+        {
             let what = format!("REST shows message {} as {one:?}, the stream as {stored:?}", one.id);
             return fail("one truth", what);
         }

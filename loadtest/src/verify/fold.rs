@@ -86,6 +86,7 @@ impl Fold {
         }
     }
 
+    #[expect(clippy::unnecessary_box_returns, reason = "as `Violation::new`")]
     fn wrong(&self, property: &'static str, what: String, trail: Vec<String>) -> Box<Violation> {
         Violation::new(property, &*self.channel, what, trail)
     }
@@ -167,7 +168,9 @@ impl Fold {
             let (person, now) = (number("user_id"), (number("received_id"), number("read_id")));
             let before = self.marks.insert(person, now).unwrap_or_default();
             if now.0 < before.0 || now.1 < before.1 {
-                let what = format!("the marks of person {person} fell from {before:?} to {now:?} at offset {offset}");
+                let what = format!(
+                    "the marks of person {person} fell from {before:?} to {now:?} at offset {offset}"
+                );
                 return Err(self.wrong("watermarks only grow", what, vec![mark.to_string()]));
             }
         }
@@ -251,7 +254,9 @@ impl Fold {
             match stands {
                 Some(stands) if stands == event => {}
                 Some(stands) => {
-                    let what = format!("offset {offset}: subscribers saw {event:016x}, the history has {stands:016x}");
+                    let what = format!(
+                        "offset {offset}: subscribers saw {event:016x}, the history has {stands:016x}"
+                    );
                     return Err(self.wrong("one order", what, Vec::new()));
                 }
                 None => {

@@ -130,7 +130,8 @@ impl Check<'_> {
                 }
             };
             self.count("events", fold.events.len() as u64);
-            let agreed = seen.get(channel.as_str()).into_iter().flatten().try_for_each(|seen| fold.agrees_with(seen));
+            let agreed =
+                seen.get(channel.as_str()).into_iter().flatten().try_for_each(|seen| fold.agrees_with(seen));
             let ended = if is_session { fold.ended() } else { Ok(()) };
             for outcome in [agreed, ended] {
                 if let Err(violation) = outcome {
@@ -170,7 +171,10 @@ impl Check<'_> {
             }
         }
         for (workbox, people) in &self.book.rooms {
-            let Some((first, fold)) = people.first().zip(self.folds.get(&format!("workbox:{workbox}"))) else { continue };
+            let Some((first, fold)) = people.first().zip(self.folds.get(&format!("workbox:{workbox}")))
+            else {
+                continue;
+            };
             let token = token_of(&self.reader.workbox(*workbox, *first).await?)?;
             let shown = self.reader.messages(&token).await?;
             if let Err(violation) = compare::shown(fold, &shown) {
@@ -180,16 +184,22 @@ impl Check<'_> {
                 let view = self.reader.workbox(*workbox, *person).await?;
                 let number = |name: &str| view[name].as_i64().unwrap_or_default();
                 let (read, told) = (number("last_read_message_id"), number("unread_messages_count"));
-                let counted = compare::unread(&shown, *person, read) as i64;
+                let counted = compare::unread(&shown, *person, read).cast_signed();
                 let subject = format!("person {person} in workbox:{workbox}");
                 if told != counted {
-                    let what = format!("{told} are unread after message {read}, REST says; they are {counted}");
+                    let what =
+                        format!("{told} are unread after message {read}, REST says; they are {counted}");
                     self.found(*Violation::new("unread counts equal a recount", &subject, what, Vec::new()));
                 }
                 let due = read_up_to.get(&(*workbox, *person)).copied().unwrap_or(0);
                 if read < due {
                     let what = format!("read up to {due} was acknowledged, REST says {read}");
-                    self.found(*Violation::new("nothing acknowledged is missing", &subject, what, Vec::new()));
+                    self.found(*Violation::new(
+                        "nothing acknowledged is missing",
+                        &subject,
+                        what,
+                        Vec::new(),
+                    ));
                 }
                 self.count("unread counts", 1);
             }
@@ -200,7 +210,8 @@ impl Check<'_> {
 
     async fn attachments(&mut self) -> Outcome<()> {
         let mut tokens = HashMap::<i64, String>::new();
-        let members: HashMap<_, _> = self.book.rooms.iter().map(|(workbox, people)| (*workbox, people)).collect();
+        let members: HashMap<_, _> =
+            self.book.rooms.iter().map(|(workbox, people)| (*workbox, people)).collect();
         let (mut known, mut count) = (BTreeSet::new(), 0);
         for entry in &self.book.entries {
             let Entry::Attachment { workbox, id, sha256, bytes, at } = entry else { continue };
@@ -215,7 +226,9 @@ impl Check<'_> {
             }
             let shown = self.rest.get(&format!("/api/v1r1/workbox/attachments/{id}"), &tokens[workbox]).await;
             let content = match shown {
-                Ok(shown) => self.rest.content(path_of(shown["signed_url"].as_str().unwrap_or_default())).await,
+                Ok(shown) => {
+                    self.rest.content(path_of(shown["signed_url"].as_str().unwrap_or_default())).await
+                }
                 Err(failure) => Err(failure),
             };
             let trail = vec![format!("{at}: {bytes} bytes were acknowledged with SHA-256 {sha256}")];

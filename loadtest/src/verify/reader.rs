@@ -1,11 +1,14 @@
 //! Reads the truth back: whole histories over the socket, messages and counts by REST.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use serde_json::Value;
 use tokio::{task::JoinHandle, time::sleep};
 
-use super::{compare::Shown, fold::{Fold, text_of}};
+use super::{
+    compare::Shown,
+    fold::{Fold, text_of},
+};
 use crate::{
     client::{
         rest::Rest,
@@ -61,7 +64,9 @@ impl Reader {
 
     /// Somebody who took part.
     pub fn person(&self, id: i64) -> Outcome<&Arc<Person>> {
-        self.people.get(&id).ok_or_else(|| Failure::Unexpected(format!("the ledger has no log-in of person {id}")))
+        self.people
+            .get(&id)
+            .ok_or_else(|| Failure::Unexpected(format!("the ledger has no log-in of person {id}")))
     }
 
     async fn socket(&mut self, id: i64) -> Outcome<Arc<Client>> {
@@ -146,7 +151,7 @@ fn escaped(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            let _ = write!(out, "%{byte:02X}");
         }
         out
     })

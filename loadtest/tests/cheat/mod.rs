@@ -58,7 +58,8 @@ async fn pass(mut client: TcpStream, cheat: Cheat, server: u16, sockets: Arc<Ato
     }
     let is_victim = sockets.fetch_add(1, Ordering::Relaxed) == 0;
     let mut client = accept_async(client).await.unwrap();
-    let (mut upstream, _) = connect_async(format!("ws://127.0.0.1:{server}/connection/websocket")).await.unwrap();
+    let (mut upstream, _) =
+        connect_async(format!("ws://127.0.0.1:{server}/connection/websocket")).await.unwrap();
     let mut state = State { cheat, is_victim, pushes: 0, kept: None, sent: 0 };
     loop {
         tokio::select! {
@@ -136,7 +137,8 @@ impl State {
         if !self.is_victim || self.sent != 3 {
             return None;
         }
-        let reply = serde_json::json!({ "id": command["id"], "rpc": { "data": { "id": 1_000_000, "offset": 3 } } });
+        let reply =
+            serde_json::json!({ "id": command["id"], "rpc": { "data": { "id": 1_000_000, "offset": 3 } } });
         Some(Message::text(reply.to_string()))
     }
 }

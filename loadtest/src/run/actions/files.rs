@@ -45,7 +45,9 @@ pub async fn attach(world: &Arc<World>, due: &mut Due) -> Outcome<bool> {
     if hex::encode(Sha256::digest(&came)) != sha256 {
         let trail = vec![format!("{size} bytes went up, {} came down", came.len())];
         let subject = format!("attachment {id}");
-        world.ledger.wrong((*Violation::new("files stay whole", subject, "another content came", trail)).into());
+        world
+            .ledger
+            .wrong((*Violation::new("files stay whole", subject, "another content came", trail)).into());
     }
     world.stats.metric("download").record(world.watch.now_us().saturating_sub(begun));
     Ok(true)

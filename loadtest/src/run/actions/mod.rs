@@ -100,9 +100,12 @@ async fn act(world: &Arc<World>, due: &mut Due) -> Outcome<bool> {
         Action::Read => messages::mark(world, due, "receipt.read").await,
         Action::Received => messages::mark(world, due, "receipt.received").await,
         Action::Typing => messages::typing(world, due).await,
-        Action::List | Action::Open | Action::History | Action::Profile | Action::Colleagues | Action::Unread => {
-            reads::read(world, due).await
-        }
+        Action::List
+        | Action::Open
+        | Action::History
+        | Action::Profile
+        | Action::Colleagues
+        | Action::Unread => reads::read(world, due).await,
         Action::Attach => files::attach(world, due).await,
         Action::Ring => ring::ring(world, due).await,
         Action::CallRoom => calls::come_or_go(world, due).await,

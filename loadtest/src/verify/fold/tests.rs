@@ -12,11 +12,19 @@ fn event(number: u64, kind: &str, data: &Value) -> Vec<u8> {
 
 fn message(number: u64, id: i64, uuid: &str, text: &str) -> Vec<u8> {
     let metadata = json!({ "message": text }).to_string();
-    event(number, "message.created", &json!({ "id": id, "uuid": uuid, "metadata": metadata, "user": { "id": 7 } }))
+    event(
+        number,
+        "message.created",
+        &json!({ "id": id, "uuid": uuid, "metadata": metadata, "user": { "id": 7 } }),
+    )
 }
 
 fn receipt(number: u64, received: i64, read: i64) -> Vec<u8> {
-    event(number, "receipt.updated", &json!({ "receipts": [{ "user_id": 7, "received_id": received, "read_id": read }] }))
+    event(
+        number,
+        "receipt.updated",
+        &json!({ "receipts": [{ "user_id": 7, "received_id": received, "read_id": read }] }),
+    )
 }
 
 fn ring(number: u64, what: &str) -> Vec<u8> {
@@ -37,7 +45,11 @@ fn fold(events: &[(u64, Vec<u8>)]) -> Result<Fold, Box<Violation>> {
 
 fn property(events: &[(u64, Vec<u8>)]) -> &'static str {
     let head = events.last().map_or(0, |(offset, _)| *offset);
-    fold(events).and_then(|fold| fold.head(head)).and_then(|fold| fold.ended()).expect_err("nothing was found").property
+    fold(events)
+        .and_then(|fold| fold.head(head))
+        .and_then(|fold| fold.ended())
+        .expect_err("nothing was found")
+        .property
 }
 
 #[test]
