@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     client::rest::Rest,
@@ -19,6 +19,13 @@ use crate::{
 const RENEW: Duration = Duration::from_secs(8 * 60);
 /// People made at once: each costs the server a password hash.
 const AT_ONCE: usize = 8;
+
+/// Answers that say "later": of our own codes, and of HTTP.
+const BUSY: u32 = 431;
+const TOO_MANY: u32 = 429;
+const UNAVAILABLE: u32 = 503;
+/// How often somebody is tried to be made.
+const TRIES: u64 = 10;
 
 /// A line of `switchboard admin create-users`, and of a ledger.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -162,17 +169,31 @@ pub async fn make(
             let email = format!("loadtest-{run}-{number}@{domain}");
             let password = format!("loadtest-{run}-{number}-word");
             let new = json!({ "email": email, "name": format!("Load {number}"), "password": password });
-            let made = rest.post("/api/v1r1/enterprise/users", token, &new).await?;
+            let made = patiently(rest, "/api/v1r1/enterprise/users", token, &new).await?;
             let id = made["id"].as_i64();
             let id = id.ok_or_else(|| Failure::Unexpected(format!("no id came: {made}")))?;
-            let signed =
-                rest.post("/api/v1/auth", "", &json!({ "email": email, "password": password })).await?;
+            let sign_in = json!({ "email": email, "password": password });
+            let signed = patiently(rest, "/api/v1/auth", "", &sign_in).await?;
             let text = |name: &str| signed[name].as_str().map(str::to_owned);
             let token = text("token").ok_or_else(|| Failure::Unexpected("no token came".to_owned()))?;
             Ok(Login { id, token, refresh: text("refresh"), workboxes: Vec::new() })
         }
     };
     stream::iter(0..count).map(one).buffer_unordered(AT_ONCE).try_collect().await
+}
+
+/// Asks again when the server is too busy (hashing passwords keeps it so): nothing is measured yet.
+async fn patiently(rest: &Rest, path: &str, token: &str, body: &Value) -> Outcome<Value> {
+    let mut tried = 0;
+    loop {
+        match rest.post(path, token, body).await {
+            Err(Failure::Refused(BUSY | TOO_MANY | UNAVAILABLE, _)) if tried < TRIES => {
+                tried += 1;
+                tokio::time::sleep(Duration::from_millis(200 * tried)).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 fn domain(email: &str) -> &str {

@@ -54,9 +54,10 @@ pub async fn pause(
 
 /// SIGTERM, then a new start.
 pub async fn drain(server: &mut Server, cycle: &mut Cycle) -> Result<(), String> {
-    "drain".clone_into(&mut cycle.act);
+    let began = Instant::now();
     server.signal(Signal::TERM);
     cycle.exit = server.ended(DRAIN).await;
+    cycle.act = format!("drain {} ms", began.elapsed().as_millis());
     if cycle.exit.is_none() {
         server.kill().await;
     }

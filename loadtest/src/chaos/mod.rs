@@ -187,8 +187,10 @@ async fn violate(chaos: &Chaos, server: &mut Server, stop: watch::Receiver<bool>
 fn finding(cycle: &Cycle) -> Option<Finding> {
     let what = match cycle {
         Cycle { whole_ms: None, .. } => "not everybody came back".to_owned(),
-        Cycle { act, exit: Some(code), .. } if act == "drain" && *code != 0 => format!("it left with {code}"),
-        Cycle { act, exit: None, .. } if act == "drain" => "it did not leave".to_owned(),
+        Cycle { act, exit: Some(code), .. } if act.starts_with("drain") && *code != 0 => {
+            format!("it left with {code}")
+        }
+        Cycle { act, exit: None, .. } if act.starts_with("drain") => "it did not leave".to_owned(),
         _ => return None,
     };
     Some((*Violation::new("the server comes back", &cycle.act, what, vec![cycle.to_string()])).into())

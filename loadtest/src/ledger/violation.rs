@@ -32,6 +32,7 @@ pub struct Finding {
 
 impl Violation {
     /// A violation; boxed, since it is rare and large.
+    #[expect(clippy::unnecessary_box_returns, reason = "an error of many results, so it stays small")]
     pub fn new(
         property: &'static str,
         subject: impl Into<String>,

@@ -1,6 +1,6 @@
 //! A result as one page: no other file, no address outside, light and dark.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{
     Report,
@@ -40,7 +40,7 @@ pub fn render(report: &Report) -> String {
         page.push_str(&table(&format!("{} ({:.0} s)", stage.name, stage.seconds), stage.metrics.iter()));
     }
     page.push_str(&lists(report));
-    let _ = write!(page, "</main><script>{SCRIPT}</script></html>\n");
+    let _ = writeln!(page, "</main><script>{SCRIPT}</script></html>");
     page
 }
 
@@ -118,83 +118,120 @@ fn verdict(report: &Report) -> String {
     text + "</ul></section>\n"
 }
 
+/// Metrics that everybody asks about come first; the others are folded away.
+const FIRST: &[&str] = &["delivery", "send", "ring_delivery", "whole", "signal_delivery"];
+/// Metrics that only serve other figures.
+const HIDDEN: &[&str] = &[
+    "generator_lag",
+    "delivery_others",
+    "receipt_events",
+    "caught_up_events",
+    "connection",
+    "storm",
+    "while_rough",
+];
+
 fn plots(report: &Report) -> String {
     let bands: Vec<_> = report
         .stages
         .iter()
         .map(|stage| (stage.name.clone(), stage.from, stage.from + stage.seconds))
         .collect();
-    let plot = |title: &str, unit, lines| Plot {
+    let plot = |title: &str, unit, lines, is_log| Plot {
         title: title.to_owned(),
         unit,
         lines,
         bands: &bands,
         length: report.seconds,
+        is_log,
     };
-    let mut all = Vec::new();
-    let series = |name: &str, class, label, of: fn(&Point) -> Option<f64>| Line {
-        name: label,
-        class,
-        points: report.series.get(name).into_iter().flatten().map(|point| (point.t, of(point))).collect(),
-    };
-    // The few that everybody asks about come first.
-    let mut names: Vec<_> = report.series.keys().map(String::as_str).collect();
-    let first = ["delivery", "send", "ring_delivery", "whole", "signal_delivery"];
-    names.sort_by_key(|name| first.iter().position(|one| one == name).unwrap_or(first.len()));
-    let hidden =
-        ["generator_lag", "delivery_others", "receipt_events", "caught_up_events", "connection", "storm"];
-    for name in names.into_iter().filter(|name| !hidden.contains(name)) {
+    let latency = |name: &str| {
+        let line = |label, class, of: fn(&Point) -> f64| {
+            let points = report.series.get(name).into_iter().flatten();
+            let points = points.map(|point| (point.t, (point.count > 0).then(|| of(point)))).collect();
+            Line { name: label, class, points }
+        };
         let lines = vec![
-            series(name, "c", "p99", |point| (point.count > 0).then_some(point.p99)),
-            series(name, "b", "p90", |point| (point.count > 0).then_some(point.p90)),
-            series(name, "a", "p50", |point| (point.count > 0).then_some(point.p50)),
+            line("p99", "c", |point| point.p99),
+            line("p90", "b", |point| point.p90),
+            line("p50", "a", |point| point.p50),
         ];
-        all.push(plot(&format!("{name}: latency"), "ms", lines));
-        if matches!(name, "delivery" | "send") {
-            let lines = vec![series(name, "a", "per second", |point| Some(point.count as f64))];
-            all.push(plot(&format!("{name}: rate"), "per s", lines));
-        }
-    }
-    let mut failed = std::collections::BTreeMap::<u64, f64>::new();
-    for point in report.series.values().flatten().filter(|point| point.failed > 0) {
-        *failed.entry((point.t * 10.0) as u64).or_default() += point.failed as f64;
-    }
-    let errors = Line {
-        name: "failed",
-        class: "c",
-        points: report
-            .samples
-            .iter()
-            .map(|sample| (sample.t, Some(failed.get(&((sample.t * 10.0) as u64)).copied().unwrap_or(0.0))))
-            .collect(),
+        plot(&format!("{name}: latency"), "ms", lines, true)
     };
-    all.push(plot("Failures", "per s", vec![errors]));
+    let mut first = Vec::new();
+    for name in FIRST.iter().filter(|name| report.series.contains_key(**name)) {
+        first.push(latency(name));
+        let rate = Line {
+            name: "per second",
+            class: "a",
+            points: rates(&report.series[*name], |point| point.count),
+        };
+        first.push(plot(&format!("{name}: rate"), "per s", vec![rate], false));
+    }
+    first.push(plot("Failures", "per s", vec![failures(report)], false));
     let sampled = |name, class, of: fn(&Sample) -> Option<f64>| Line {
         name,
         class,
         points: report.samples.iter().map(|sample| (sample.t, of(sample))).collect(),
     };
-    all.push(plot(
-        "CPU",
-        "% of a core",
-        vec![
-            sampled("server", "a", |sample| sample.cpu_percent),
-            sampled("loadtest", "d", |sample| sample.own_cpu_percent),
-        ],
-    ));
-    all.push(plot("Server: memory", "MB", vec![sampled("resident", "a", |sample| sample.rss_mb)]));
-    all.push(plot("Server: connections", "", vec![sampled("open", "a", |sample| sample.connections)]));
-    all.push(plot("Journal: time of a commit", "ms", vec![sampled("mean", "b", |sample| sample.commit_ms)]));
-    all.push(plot(
-        "Journal: commits",
+    let cpu = vec![
+        sampled("server", "a", |sample| sample.cpu_percent),
+        sampled("loadtest", "d", |sample| sample.own_cpu_percent),
+    ];
+    let commits = vec![
+        sampled("per second", "a", |sample| sample.commits),
+        sampled("appends in each", "c", |sample| sample.appends_per_commit),
+    ];
+    first.push(plot("CPU", "% of a core", cpu, false));
+    first.push(plot("Server: memory", "MB", vec![sampled("resident", "a", |sample| sample.rss_mb)], false));
+    first.push(plot(
+        "Server: connections",
         "",
-        vec![
-            sampled("per second", "a", |sample| sample.commits),
-            sampled("appends in each", "c", |sample| sample.appends_per_commit),
-        ],
+        vec![sampled("open", "a", |sample| sample.connections)],
+        false,
     ));
-    let plots: String = all.iter().filter(|plot| !plot.is_empty()).map(Plot::render).collect();
-    format!("<section class=plots>{plots}</section>\n")
+    first.push(plot(
+        "Journal: time of a commit",
+        "ms",
+        vec![sampled("mean", "b", |sample| sample.commit_ms)],
+        true,
+    ));
+    first.push(plot("Journal: commits", "", commits, false));
+    let others = report.series.keys().filter(|name| {
+        let name = name.as_str();
+        !FIRST.contains(&name) && !HIDDEN.contains(&name)
+    });
+    let others: String = others.map(|name| latency(name).render()).collect();
+    let shown: String = first.iter().filter(|plot| !plot.is_empty()).map(Plot::render).collect();
+    format!(
+        "<section class=plots>{shown}</section>\n<details><summary>Latency of each other action</summary>\
+         <section class=plots>{others}</section></details>\n"
+    )
+}
+
+/// Per second, whatever the distance between the points.
+fn rates(series: &[Point], of: impl Fn(&Point) -> u64) -> Vec<(f64, Option<f64>)> {
+    let (mut rates, mut before, mut pending) = (Vec::new(), 0.0, 0);
+    for point in series {
+        pending += of(point);
+        // Stages end between two seconds: what is too short to be a rate belongs to the next point.
+        if point.t - before >= 0.5 {
+            rates.push((point.t, Some(pending as f64 / (point.t - before))));
+            (before, pending) = (point.t, 0);
+        }
+    }
+    rates
+}
+
+fn failures(report: &Report) -> Line {
+    // Points of one moment have one time, whatever the metric; in milliseconds they can be told apart.
+    let mut all = BTreeMap::<u64, Point>::new();
+    for point in report.series.values().flatten() {
+        let sum = all.entry((point.t * 1000.0) as u64).or_insert(Point { t: point.t, ..Point::default() });
+        sum.failed += point.failed;
+    }
+    let all: Vec<_> = all.into_values().collect();
+    Line { name: "failed", class: "c", points: rates(&all, |point| point.failed) }
 }
 
 fn table<'a>(title: &str, metrics: impl Iterator<Item = (&'a String, &'a Summary)>) -> String {
@@ -250,9 +287,9 @@ fn lists(report: &Report) -> String {
         text.push_str("</table></div></section>\n");
     }
     let scenario = serde_json::to_string_pretty(&report.scenario).unwrap_or_default();
-    let _ = write!(
+    let _ = writeln!(
         text,
-        "<details><summary>The scenario as it was run</summary><pre>{}</pre></details>\n",
+        "<details><summary>The scenario as it was run</summary><pre>{}</pre></details>",
         escape(&scenario)
     );
     text

@@ -71,10 +71,12 @@ fn add_metrics(whole: &mut BTreeMap<String, Summary>, part: BTreeMap<String, Sum
     }
 }
 
+/// Shards begin at about the same time: points of the same second belong together.
 fn add_series(whole: &mut Series, part: &[Point]) {
-    for (number, point) in part.iter().enumerate() {
-        let Some(one) = whole.get_mut(number) else {
-            whole.push(*point);
+    for point in part {
+        let Some(one) = whole.iter_mut().find(|one| (one.t - point.t).abs() < 0.5) else {
+            let place = whole.partition_point(|one| one.t < point.t);
+            whole.insert(place, *point);
             continue;
         };
         one.count += point.count;
@@ -83,5 +85,19 @@ fn add_series(whole: &mut Series, part: &[Point]) {
         one.p90 = one.p90.max(point.p90);
         one.p99 = one.p99.max(point.p99);
         one.max = one.max.max(point.max);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_of_shards_are_added_up() {
+        let point = |t, count, p99| Point { t, count, p99, ..Point::default() };
+        let mut whole = vec![point(1.0, 5, 2.0), point(2.0, 5, 9.0)];
+        add_series(&mut whole, &[point(0.1, 1, 1.0), point(1.1, 7, 3.0), point(3.0, 1, 1.0)]);
+        let counts: Vec<_> = whole.iter().map(|point| (point.t, point.count, point.p99)).collect();
+        assert_eq!(counts, [(0.1, 1, 1.0), (1.0, 12, 3.0), (2.0, 5, 9.0), (3.0, 1, 1.0)]);
     }
 }

@@ -31,6 +31,39 @@ pub struct Plot<'a> {
     pub bands: &'a [(String, f64, f64)],
     /// Seconds in all.
     pub length: f64,
+    /// The axis of values is logarithmic: a peak hides nothing else.
+    pub is_log: bool,
+}
+
+/// The axis of values.
+struct Axis {
+    is_log: bool,
+    bottom: f64,
+    top: f64,
+    ticks: Vec<f64>,
+}
+
+impl Axis {
+    fn linear(largest: f64) -> Self {
+        let (step, top) = scale(largest);
+        let count = (top / step).round() as u32;
+        let ticks = (0..=count).map(|tick| f64::from(tick) * step).collect();
+        Self { is_log: false, bottom: 0.0, top, ticks }
+    }
+
+    /// Whole decades from the smallest to the largest value.
+    fn log(smallest: f64, largest: f64) -> Self {
+        let from = smallest.max(1e-3).log10().floor();
+        let to = largest.max(1e-3).log10().ceil().max(from + 1.0);
+        let ticks = (from as i32..=to as i32).map(|power| 10_f64.powi(power)).collect();
+        Self { is_log: true, bottom: from, top: to, ticks }
+    }
+
+    /// From 0 at the bottom to 1 at the top.
+    fn at(&self, value: f64) -> f64 {
+        let value = if self.is_log { value.max(1e-9).log10() } else { value };
+        ((value - self.bottom) / (self.top - self.bottom)).clamp(0.0, 1.0)
+    }
 }
 
 impl Plot<'_> {
@@ -46,9 +79,11 @@ impl Plot<'_> {
     /// The plot as a figure.
     pub fn render(&self) -> String {
         let values = self.lines.iter().flat_map(|line| &line.points).filter_map(|(_, value)| *value);
-        let (step, top) = scale(values.fold(0.0, f64::max));
+        let largest = values.clone().fold(0.0, f64::max);
+        let smallest = values.filter(|value| *value > 0.0).fold(largest, f64::min);
+        let axis = if self.is_log { Axis::log(smallest, largest) } else { Axis::linear(largest) };
         let x = |t: f64| LEFT + t / self.length.max(1.0) * (WIDTH - LEFT - RIGHT);
-        let y = |value: f64| HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM);
+        let y = |value: f64| HEIGHT - BOTTOM - axis.at(value) * (HEIGHT - TOP - BOTTOM);
         let mut svg = format!(
             "<figure><figcaption>{} <small>{}</small><span class=key>",
             escape(&self.title),
@@ -83,12 +118,10 @@ impl Plot<'_> {
                 );
             }
         }
-        let mut tick = 0.0;
-        while tick <= top * 1.0001 {
-            let at = y(tick);
+        for tick in &axis.ticks {
+            let (at, tick) = (y(*tick), *tick);
             let _ = write!(svg, "<path class=grid d='M{LEFT} {at:.1}H{}' />", WIDTH - RIGHT);
             let _ = write!(svg, "<text class=left x={} y={:.1}>{}</text>", LEFT - 6.0, at + 3.5, short(tick));
-            tick += step;
         }
         let (step, _) = scale(self.length);
         let mut tick = 0.0;
@@ -98,24 +131,7 @@ impl Plot<'_> {
             tick += step;
         }
         for line in &self.lines {
-            let mut path = String::new();
-            let mut pen_is_up = true;
-            for (t, value) in &line.points {
-                match value {
-                    Some(value) => {
-                        let _ = write!(
-                            path,
-                            "{}{:.1} {:.1}",
-                            if pen_is_up { 'M' } else { 'L' },
-                            x(*t),
-                            y(*value)
-                        );
-                        pen_is_up = false;
-                    }
-                    None => pen_is_up = true,
-                }
-            }
-            let _ = write!(svg, "<path class='line {}' d='{path}' />", line.class);
+            let _ = write!(svg, "<path class='line {}' d='{}' />", line.class, path(&line.points, x, y));
         }
         let _ = write!(svg, "<path class=cursor d='M0 {TOP}V{}' />", HEIGHT - BOTTOM);
         svg.push_str("</svg><output></output></figure>\n");
@@ -138,6 +154,21 @@ impl Plot<'_> {
             .collect();
         serde_json::to_string(&lines).unwrap_or_default()
     }
+}
+
+/// The line through the points; a point that stands alone is a dot.
+fn path(points: &[(f64, Option<f64>)], x: impl Fn(f64) -> f64, y: impl Fn(f64) -> f64) -> String {
+    let mut path = String::new();
+    for run in points.split(|(_, value)| value.is_none()) {
+        for (number, (t, value)) in run.iter().enumerate() {
+            let letter = if number == 0 { 'M' } else { 'L' };
+            let _ = write!(path, "{letter}{:.1} {:.1}", x(*t), y(value.unwrap_or_default()));
+        }
+        if run.len() == 1 {
+            path.push_str("h.1");
+        }
+    }
+    path
 }
 
 /// Three digits say enough.
@@ -208,10 +239,24 @@ mod tests {
     }
 
     #[test]
+    fn a_logarithmic_axis_has_whole_decades() {
+        let axis = Axis::log(0.4, 350.0);
+        assert_eq!(axis.ticks, [0.1, 1.0, 10.0, 100.0, 1000.0]);
+        assert!((axis.at(10.0) - 0.5).abs() < 1e-9 && axis.at(0.0) == 0.0);
+    }
+
+    #[test]
     fn a_missing_value_interrupts_the_line() {
         let line =
             Line { name: "p99", class: "a", points: vec![(0.0, Some(1.0)), (1.0, None), (2.0, Some(2.0))] };
-        let plot = Plot { title: "a<b".to_owned(), unit: "ms", lines: vec![line], bands: &[], length: 2.0 };
+        let plot = Plot {
+            title: "a<b".to_owned(),
+            unit: "ms",
+            lines: vec![line],
+            bands: &[],
+            length: 2.0,
+            is_log: false,
+        };
         let svg = plot.render();
         assert!(svg.contains("a&lt;b"));
         let path = svg.split("class='line a' d='").nth(1).unwrap().split('\'').next().unwrap();

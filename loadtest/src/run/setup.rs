@@ -45,8 +45,10 @@ pub async fn gather(
         }
     } else {
         let room = |number: usize| Room {
-            id: number as i64,
-            channel: target.channel(number as i64, topics.get(number).map(String::as_str)).into(),
+            id: number.cast_signed() as i64,
+            channel: target
+                .channel(number.cast_signed() as i64, topics.get(number).map(String::as_str))
+                .into(),
             members: population.members_of(number),
         };
         (0..population.rooms).map(room).collect()

@@ -86,6 +86,7 @@ impl Fold {
         }
     }
 
+    #[expect(clippy::unnecessary_box_returns, reason = "as `Violation::new`")]
     fn wrong(&self, property: &'static str, what: String, trail: Vec<String>) -> Box<Violation> {
         Violation::new(property, &*self.channel, what, trail)
     }

@@ -184,7 +184,7 @@ impl Check<'_> {
                 let view = self.reader.workbox(*workbox, *person).await?;
                 let number = |name: &str| view[name].as_i64().unwrap_or_default();
                 let (read, told) = (number("last_read_message_id"), number("unread_messages_count"));
-                let counted = compare::unread(&shown, *person, read) as i64;
+                let counted = compare::unread(&shown, *person, read).cast_signed();
                 let subject = format!("person {person} in workbox:{workbox}");
                 if told != counted {
                     let what =

@@ -1,6 +1,6 @@
 //! Reads the truth back: whole histories over the socket, messages and counts by REST.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use serde_json::Value;
 use tokio::{task::JoinHandle, time::sleep};
@@ -151,7 +151,7 @@ fn escaped(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            let _ = write!(out, "%{byte:02X}");
         }
         out
     })

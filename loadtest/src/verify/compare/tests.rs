@@ -121,5 +121,6 @@ fn rest_that_tells_another_story_is_caught() {
     assert_eq!(property(&[one.clone(), one.clone()]), "nothing twice");
     assert_eq!(property(&[Shown { text: "b".to_owned(), ..one.clone() }]), "one truth");
     assert_eq!(property(&[one.clone(), Shown { id: 2, ..one.clone() }]), "one truth");
-    assert_eq!((unread(&[one.clone()], 8, 0), unread(&[one.clone()], 8, 1), unread(&[one], 7, 0)), (1, 0, 0));
+    let list = [one];
+    assert_eq!((unread(&list, 8, 0), unread(&list, 8, 1), unread(&list, 7, 0)), (1, 0, 0));
 }
