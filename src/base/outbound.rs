@@ -118,9 +118,9 @@ impl Outbound {
             Named::ByOperator => &["http", "https"],
             Named::ByTenant => &["https"],
         };
-        let literal = url.host_str().and_then(|host| {
-            host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok()
-        });
+        let literal = url
+            .host_str()
+            .and_then(|host| host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok());
         let guarded = self.named == Named::ByTenant && literal.is_some_and(|address| !is_public(address));
         if url.host_str().is_none() || !schemes.contains(&url.scheme()) || guarded {
             return Err(OutboundError::Address);
@@ -154,7 +154,8 @@ impl Resolve for Guard {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((host, 0)).await?.collect();
             // One private address among public ones is a trap, not a choice.
             if found.is_empty() || found.iter().any(|address| !is_public(address.ip())) {
-                let refusal = io::Error::new(io::ErrorKind::PermissionDenied, "the name has no public address");
+                let refusal =
+                    io::Error::new(io::ErrorKind::PermissionDenied, "the name has no public address");
                 return Err(refusal.into());
             }
             Ok(Box::new(found.into_iter()) as Addrs)
@@ -216,10 +217,36 @@ mod tests {
     #[test]
     fn private_addresses_in_all_their_forms() {
         for private in [
-            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "100.64.0.1",
-            "192.0.0.8", "198.18.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "203.0.113.1", "::1", "::",
-            "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::10.0.0.1", "fe80::1", "fec0::1", "fc00::1", "fd12::1", "ff02::1",
-            "64:ff9b::7f00:1", "64:ff9b:1::1", "2002:7f00:1::", "2001::1", "2001:db8::1", "100::1", "3fff::1",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "100.64.0.1",
+            "192.0.0.8",
+            "198.18.0.1",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "203.0.113.1",
+            "::1",
+            "::",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "::10.0.0.1",
+            "fe80::1",
+            "fec0::1",
+            "fc00::1",
+            "fd12::1",
+            "ff02::1",
+            "64:ff9b::7f00:1",
+            "64:ff9b:1::1",
+            "2002:7f00:1::",
+            "2001::1",
+            "2001:db8::1",
+            "100::1",
+            "3fff::1",
         ] {
             assert!(!is_public(private.parse().unwrap()), "{private}");
         }
@@ -233,8 +260,15 @@ mod tests {
         let (tenant, operator) =
             (Outbound::new(Named::ByTenant).unwrap(), Outbound::new(Named::ByOperator).unwrap());
         for refused in [
-            "http://example.org/", "https://127.0.0.1/", "https://[::1]/", "https://[::ffff:10.0.0.1]/",
-            "https://2130706433/", "https://0x7f.1/", "https://169.254.169.254/latest", "file:///etc/passwd", "x",
+            "http://example.org/",
+            "https://127.0.0.1/",
+            "https://[::1]/",
+            "https://[::ffff:10.0.0.1]/",
+            "https://2130706433/",
+            "https://0x7f.1/",
+            "https://169.254.169.254/latest",
+            "file:///etc/passwd",
+            "x",
         ] {
             assert!(tenant.checked(refused).is_err(), "{refused}");
         }

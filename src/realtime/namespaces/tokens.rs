@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jsonwebtoken::{
-    Algorithm, DecodingKey, Validation, dangerous::insecure_decode, decode, decode_header,
-};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, dangerous::insecure_decode, decode, decode_header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -209,7 +207,10 @@ mod tests {
         let none = "eyJhbGciOiJub25lIn0.eyJzdWIiOiI0MiJ9.";
         assert!(tokens("").read(none).unwrap().is_none() && tokens("").read("").unwrap().is_none());
         assert!(
-            tokens("me").read(&sign(Algorithm::HS256, KEY, &json!({"sub": "42", "iss": "me"}))).unwrap().is_some()
+            tokens("me")
+                .read(&sign(Algorithm::HS256, KEY, &json!({"sub": "42", "iss": "me"})))
+                .unwrap()
+                .is_some()
         );
     }
 }
