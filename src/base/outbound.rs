@@ -196,15 +196,12 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         is_public_v4(Ipv4Addr::new(a, b, c, d))
     };
     match segments {
-        // Compatible and mapped forms, loopback, unspecified.
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] => embedded(high, low),
-        // NAT64, well known and local.
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
-        [0x64, 0xff9b, ..] => false,
-        // 6to4.
-        [0x2002, high, low, ..] => embedded(high, low),
-        // Teredo, benchmarks, ORCHID, documentation.
-        [0x2001, 0..=0x01ff | 0x0db8, ..] | [0x3fff, 0..=0x0fff, ..] => false,
+        // Compatible and mapped forms, loopback, unspecified; NAT64, well known; 6to4.
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => embedded(high, low),
+        // NAT64, local; Teredo, benchmarks, ORCHID, documentation.
+        [0x64, 0xff9b, ..] | [0x2001, 0..=0x01ff | 0x0db8, ..] | [0x3fff, 0..=0x0fff, ..] => false,
         // Only 2000::/3 is given out: no unique local, link-local, site-local, multicast or discarded ones.
         [first, ..] => (0x2000..=0x3fff).contains(&first),
     }

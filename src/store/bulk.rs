@@ -56,6 +56,7 @@ impl Bulk {
     }
 
     /// As [`Bulk::new`], with more at the end on PostgreSQL: locks.
+    #[must_use]
     pub const fn locking(mut self, more: &'static str) -> Self {
         self.after_postgres = more;
         self

@@ -44,12 +44,10 @@ pub struct Estate {
 pub fn form() -> Vec<u8> {
     let head =
         "content-disposition: form-data; name=\"attachment\"; filename=\"a.txt\"\r\ncontent-type: text/plain";
-    let fields: String = [("name", "a.txt"), ("mime_type", "text/plain"), ("type", "incall")]
-        .iter()
-        .map(|(name, value)| {
-            format!("--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
-        })
-        .collect();
+    let field = |(name, value)| {
+        format!("--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let fields = [("name", "a.txt"), ("mime_type", "text/plain"), ("type", "incall")].map(field).concat();
     format!("{fields}--{BOUNDARY}\r\n{head}\r\n\r\nhello\r\n--{BOUNDARY}--\r\n").into_bytes()
 }
 

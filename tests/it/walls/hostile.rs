@@ -314,11 +314,10 @@ impl Trials {
             without.remove(name);
             self.try_one("a field less", &with(json!(without).to_string().into())).await;
             for value in wrong_values() {
-                let others: String = known
-                    .iter()
-                    .filter(|(other, _)| *other != name)
-                    .map(|(other, value)| format!("{}:{value},", json!(other)))
-                    .collect();
+                let others = known.iter().filter(|(other, _)| *other != name);
+                let others: Vec<_> =
+                    others.map(|(other, value)| format!("{}:{value},", json!(other))).collect();
+                let others = others.concat();
                 let body = format!("{{{others}{}:{value}}}", json!(name));
                 self.try_one("a wrong field", &with(body.into())).await;
             }
