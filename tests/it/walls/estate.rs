@@ -51,6 +51,17 @@ pub fn form() -> Vec<u8> {
     format!("{fields}--{BOUNDARY}\r\n{head}\r\n\r\nhello\r\n--{BOUNDARY}--\r\n").into_bytes()
 }
 
+/// Invites somebody; the body with which they accept.
+async fn invitation(server: &Server, administrator: &str, name: &str) -> Value {
+    let email = format!("{name}@acme.test");
+    let new = json!({ "name": name, "email": email, "invite": true });
+    server.post("/api/v1r1/enterprise/users", new).with(administrator).ok().await;
+    let notices = server.outbox();
+    let (_, rest) = notices[0].text.split_once("token=").expect("the notice holds a link");
+    let token = rest.split_whitespace().next();
+    json!({ "invitation_token": token, "user_info": { "email": email, "name": name, "password": PASSWORD } })
+}
+
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
@@ -199,7 +210,14 @@ impl Estate {
             ("token", file_url.rsplit('/').next().unwrap_or_default().to_owned()),
         ]
         .into();
+        let administrator = server.administer("ada@acme.test").await;
+        let (first, second) = (
+            invitation(server, &administrator, "dana").await,
+            invitation(server, &administrator, "dora").await,
+        );
         self.bodies = [
+            ("register_v1", first),
+            ("register", second),
             ("create_access_token", json!({ "description": "x" })),
             ("update_info", json!({ "name": "Ada" })),
             ("set_unavailable", json!({ "expires_after": 60 })),
