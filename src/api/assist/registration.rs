@@ -13,10 +13,10 @@ operations! {
     base "";
     /// Take over the account that an invitation is for.
     POST "/v1/register" => 200 register_v1(Body<Registration>) -> Nothing, None [no_store],
-        fails InvalidToken | LinkExpired | InvalidEmail | InvalidName | InvalidPassword | AccountDeactivated | NotFound;
+        fails LinkExpired | InvalidEmail | InvalidName | InvalidPassword | NotFound;
     /// Take over the account that an invitation is for.
     POST "/v1r1/register" => 200 register(Body<Registration>) -> Nothing, None [no_store],
-        fails InvalidToken | LinkExpired | InvalidEmail | InvalidName | InvalidPassword | AccountDeactivated | NotFound;
+        fails LinkExpired | InvalidEmail | InvalidName | InvalidPassword | NotFound;
 }
 
 /// The body of both.

@@ -253,7 +253,7 @@ async fn backends_publish_ask_and_disconnect() {
     assert_eq!(api(&server, "wrong", "publish", &json!({})).await.0, 401);
     assert_eq!(first("publish", json!({"channel": "workbox:1", "data": 1})).await["error"]["code"], 102);
     assert_eq!(first("publish", json!({"channel": "rooms:1"})).await["error"]["code"], 107);
-    assert_eq!(first("rpc", json!({"method": "x"})).await["error"]["code"], 104);
+    assert_eq!(first("rpc", json!({"method": "x"})).await["error"]["code"], 108);
     assert_eq!(first("disconnect", json!({})).await["error"]["code"], 107);
 
     let (_, other) = api(&server, KEYS[1], "channels", &json!({})).await;
