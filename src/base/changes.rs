@@ -20,6 +20,9 @@ struct Inner<K> {
     filled: Notify,
 }
 
+/// No pause is longer, whatever the work has cost: a machine that stood still for a moment is no busy one.
+const LONGEST: Duration = Duration::from_secs(3);
+
 /// How [`Changes::follow`] works.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
@@ -83,7 +86,7 @@ impl<K: Clone + Eq + Hash> Changes<K> {
             let some = self.take(pace.most).await;
             let began = Instant::now();
             work(some).await;
-            tokio::time::sleep((began.elapsed() * pace.share).max(pace.pause)).await;
+            tokio::time::sleep((began.elapsed() * pace.share).min(LONGEST).max(pace.pause)).await;
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::{
 /// Random bytes of a secret.
 const SECRET_BYTES: usize = 16;
 
-const USED: Refusal = Refusal::new(Code::InvalidToken, "the invitation is unknown or was used");
+const USED: Refusal = Refusal::new(Code::NotFound, "the invitation is unknown or was used");
 
 impl People {
     /// A link by which a new person chooses a password, and the row that knows it.

@@ -12,6 +12,7 @@ mod limits;
 mod namespaces;
 mod sdk;
 mod server;
+mod server_keys;
 
 use backend::Journal;
 pub use client::Client;
