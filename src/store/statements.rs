@@ -1,7 +1,9 @@
 //! Every statement text of the store by name, so that tests can prepare and explain each on both engines.
 
 use super::{
-    Dialects, attachments, call_records, calls, conversations, custom_fields, generation, groups, guest_links, idempotency, ids, inboxes, invitations, keys, leftovers, messages, meta, notices, organizations, people, procedures, relay, sessions, tokens, workbox_views,
+    Dialects, attachments, call_records, calls, conversations, custom_fields, generation, groups,
+    guest_links, idempotency, ids, inboxes, invitations, keys, leftovers, messages, meta, notices,
+    organizations, people, procedures, relay, sessions, tokens, workbox_views,
 };
 
 /// A named text.
