@@ -70,4 +70,31 @@ on_both! {
         let refused = server.post(REGISTER, accept(&token, "cleo@elsewhere.test")).refused().await;
         assert_eq!(refused.1, "link_expired");
     }
+
+    async fn whoever_accepts_is_told_what_is_wrong(db: TestDb) {
+        let server = Server::start(db).await;
+        let admin = server.administer("ada@acme.test").await;
+        let new = json!({ "name": "Cleo", "email": "cleo@elsewhere.test", "invite": true });
+        server.post("/api/v1r1/enterprise/users", new).with(&admin).ok().await;
+        let (token, ..) = secret(&server);
+        let sound = accept(&token, "cleo@elsewhere.test");
+        let with = |field: &str, value: &str| {
+            let mut body = sound.clone();
+            body["user_info"][field] = value.into();
+            body
+        };
+        for path in ["/api/v1/register", REGISTER] {
+            for (field, value) in [("email", "nowhere"), ("name", ""), ("password", "short")] {
+                let told = server.post(path, with(field, value)).refused().await;
+                // The older version says it in words.
+                let named = path != REGISTER || told.1 == format!("invalid_{field}");
+                assert!(told.0 == 400 && named, "{path}: {told:?}");
+            }
+        }
+        server.wait(400 * 24 * 60 * 60);
+        for path in ["/api/v1/register", REGISTER] {
+            let told = server.post(path, sound.clone()).refused().await;
+            assert!(told.0 == 400 && (path != REGISTER || told.1 == "link_expired"), "{path}: {told:?}");
+        }
+    }
 }
