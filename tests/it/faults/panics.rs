@@ -49,9 +49,15 @@ async fn send(device: &mut Device, channel: &str, uuid: &str) -> u64 {
     }
 }
 
+/// Whether a panic is counted before patience ends: its caller is answered first, while the actor still unwinds.
 async fn panics(server: &Server, kind: &str) -> bool {
-    let metrics = server.get("/metrics").send().await.response.text();
-    metrics.contains(&format!("switchboard_actor_panics_total{{kind=\"{kind}\"}} "))
+    let wanted = format!("switchboard_actor_panics_total{{kind=\"{kind}\"}} ");
+    let counted = async {
+        while !server.get("/metrics").send().await.response.text().contains(&wanted) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), counted).await.is_ok()
 }
 
 on_both! {
