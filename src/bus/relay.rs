@@ -19,7 +19,7 @@ use super::{
 use crate::{
     base::{clock::Clock, metrics::RelayMetrics, tasks::Tasks},
     domain::{event::StreamKind, ids::StreamId},
-    journal::{AfterCommit, CommittedEvent},
+    journal::{AfterCommit, Commit},
     store::{
         Db, Dialect, StoreError,
         relay::{self as log, LogRow},
@@ -54,7 +54,7 @@ impl Wake {
 }
 
 impl AfterCommit for Wake {
-    fn committed(&self, _: &[CommittedEvent]) {
+    fn committed(&self, _: &Commit) {
         self.wake();
     }
 }

@@ -128,9 +128,16 @@ pub enum RowOp {
     Message(Box<MessageRow>),
     /// Somebody's receipt watermarks. Written in bulk; they only grow.
     Marker(MarkerRow),
-    /// A statement that rewrites events: runs when all events of the commit are in place, those of appends before this
-    /// one included.
+    /// A statement that refers to events: runs when all events of the commit are in place, those of appends before
+    /// this one included.
     Late(Stmt),
+    /// A late statement that changes events of `stream`, so that no copy of them may be served any more.
+    Rewrite {
+        /// Whose events change.
+        stream: StreamId,
+        /// The statement.
+        stmt: Stmt,
+    },
     /// Any other statement.
     Exec {
         /// The statement.

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{
     append::{Append, Chain, Committed, Guard, MarkerRow, MessageRow, Refusal, RowOp},
     fence::NodeEpoch,
-    port::CommittedEvent,
+    port::{Commit, CommittedEvent},
 };
 use crate::{
     domain::{
@@ -115,10 +115,10 @@ struct Head {
     owned: bool,
 }
 
-/// Everything that a commit made: an outcome per append, and the events in commit order.
+/// Everything that a commit made, with an outcome per append.
 pub(super) struct Written {
     pub outcomes: Vec<Outcome>,
-    pub events: Vec<CommittedEvent>,
+    pub commit: Commit,
 }
 
 /// Writes `appends` in one transaction. An error means that nothing of it is there.
@@ -150,7 +150,7 @@ pub(super) async fn write(
         heads.extend(read_heads(&mut tx, node, appends, |id| fresh.contains(&id)).await?);
     }
 
-    let mut written = Written { outcomes: Vec::with_capacity(appends.len()), events: Vec::new() };
+    let mut written = Written { outcomes: Vec::with_capacity(appends.len()), commit: Commit::default() };
     let mut messages = Vec::new();
     let mut markers = Vec::new();
     let mut late = Vec::new();
@@ -159,13 +159,17 @@ pub(super) async fn write(
             written.outcomes.push(Err(refusal.into()));
             continue;
         }
-        let committed = place_events(append, &mut heads, &mut written.events);
+        let committed = place_events(append, &mut heads, &mut written.commit.events);
         let offset = committed.positions.first().map_or(Offset(0), |(_, offset)| *offset);
         for row in &append.rows {
             match row {
                 RowOp::Message(message) => messages.push((&**message, offset)),
                 RowOp::Marker(marker) => markers.push(*marker),
                 RowOp::Late(stmt) => late.push(stmt),
+                RowOp::Rewrite { stream, stmt } => {
+                    written.commit.rewritten.push(*stream);
+                    late.push(stmt);
+                }
                 RowOp::Exec { .. } => {}
             }
         }
@@ -174,7 +178,7 @@ pub(super) async fn write(
     insert_messages(&mut tx, &messages).await?;
     update_activity(&mut tx, &messages).await?;
     raise_markers(&mut tx, markers).await?;
-    insert_events(&mut tx, &written.events).await?;
+    insert_events(&mut tx, &written.commit.events).await?;
     for stmt in late {
         stmt.clone().execute(&mut tx).await?;
     }

@@ -21,7 +21,7 @@ mod writer;
 pub use append::{Append, Chain, Committed, Guard, MarkerRow, MessageRow, NewStream, Refusal, RowOp};
 pub use fence::NodeEpoch;
 pub use metrics::JournalMetrics;
-pub use port::{AfterCommit, CommittedEvent};
+pub use port::{AfterCommit, Commit, CommittedEvent};
 pub use read::{Position, StoredEvent, position, read_after, read_before};
 pub use retention::{Retention, enforce_retention};
 pub use tails::{Page, TailOptions, Tails};

@@ -33,8 +33,17 @@ pub struct CommittedEvent {
     pub body: Bytes,
 }
 
-/// Called once per commit, in commit order, before the waiters are answered. Must not block.
+/// What a commit did to the log.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    /// New events; those of one stream are in the order of their offsets.
+    pub events: Vec<CommittedEvent>,
+    /// Streams of which stored events were changed, new ones or old ones. May name a stream more than once.
+    pub rewritten: Vec<StreamId>,
+}
+
+/// Called once per commit that touched the log, in commit order, before the waiters are answered. Must not block.
 pub trait AfterCommit: Send + Sync + 'static {
-    /// All events of the commit; those of one stream are in the order of their offsets.
-    fn committed(&self, events: &[CommittedEvent]);
+    /// `commit` is durable.
+    fn committed(&self, commit: &Commit);
 }

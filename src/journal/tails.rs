@@ -15,7 +15,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::{
-    port::{AfterCommit, CommittedEvent},
+    port::{AfterCommit, Commit, CommittedEvent},
     read::read_after,
 };
 use crate::{
@@ -75,9 +75,6 @@ struct Tail {
     events: VecDeque<Bytes>,
     bytes: usize,
 }
-
-/// Events that make others unreadable: the content of a message goes with it.
-const REWRITING: &[&str] = &["message.deleted"];
 
 impl Tails {
     /// Nothing is remembered yet. Must be among those who are told of commits, before those who wake readers.
@@ -240,15 +237,14 @@ impl State {
 }
 
 impl AfterCommit for Tails {
-    fn committed(&self, events: &[CommittedEvent]) {
+    fn committed(&self, commit: &Commit) {
         let mut state = self.lock();
-        for event in events {
-            if REWRITING.contains(&event.kind) {
-                state.rewritings += 1;
-                state.forget(event.stream);
-            } else {
-                state.append(event, &self.0.options);
-            }
+        for stream in &commit.rewritten {
+            state.rewritings += 1;
+            state.forget(*stream);
+        }
+        for event in &commit.events {
+            state.append(event, &self.0.options);
         }
         state.shrink(self.0.options.bytes);
     }

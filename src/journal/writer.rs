@@ -181,9 +181,9 @@ impl Writer {
         self.metrics.observe(appends.len(), started.elapsed(), written.is_ok());
         self.failing.store(written.as_ref().is_err_and(StoreError::is_unavailable), Ordering::Release);
         let written = written?;
-        if !written.events.is_empty() {
+        if !(written.commit.events.is_empty() && written.commit.rewritten.is_empty()) {
             for port in &self.after {
-                port.committed(&written.events);
+                port.committed(&written.commit);
             }
         }
         Ok(written.outcomes)

@@ -32,7 +32,7 @@ use crate::{
         tasks::Tasks,
     },
     domain::ids::{OrgId, PersonId, StreamId},
-    journal::{AfterCommit, CommittedEvent},
+    journal::{AfterCommit, Commit},
 };
 
 /// Publications under an idempotency key that are remembered, and for how long: as Centrifugo does.
@@ -372,8 +372,8 @@ impl Hub {
 }
 
 impl AfterCommit for Hub {
-    fn committed(&self, events: &[CommittedEvent]) {
-        self.publish(events.iter().map(|event| {
+    fn committed(&self, commit: &Commit) {
+        self.publish(commit.events.iter().map(|event| {
             let offset = u64::try_from(event.offset.0).unwrap_or(0);
             (event.channel.clone(), event.stream, offset, event.body.clone())
         }));

@@ -4,7 +4,7 @@
 use crate::{
     base::changes::Changes,
     domain::ids::{ConversationId, PersonId},
-    journal::{AfterCommit, CommittedEvent},
+    journal::{AfterCommit, Commit},
 };
 
 /// A thread, and the one person whom it concerns; `None` = everybody in it.
@@ -27,8 +27,8 @@ impl Unread {
 }
 
 impl AfterCommit for Unread {
-    fn committed(&self, events: &[CommittedEvent]) {
-        for event in events {
+    fn committed(&self, commit: &Commit) {
+        for event in &commit.events {
             if matches!(event.kind, "message.created" | "message.deleted")
                 && let Some((_, id)) = event.channel.split_once(':')
                 && let Ok(id) = id.parse()

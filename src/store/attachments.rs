@@ -34,9 +34,9 @@ statements! {
     MARK_DELETED = "update attachment set status = 'deleted', deleted_at = $3 \
         where id = $1 and organization_id = $2 and deleted_at is null";
     /// What a message that is deleted showed; nothing of what it was called stays.
-    DELETE_OF_MESSAGE = "update attachment set status = 'deleted', deleted_at = $3, name = '' \
-        where conversation_id = $1 and message_id = $2 and deleted_at is null";
-    OF_MESSAGE = select!("where a.conversation_id = $1 and a.message_id = $2 and a.deleted_at is null order by a.id");
+    DELETE_OF_MESSAGE = "update attachment set status = 'deleted', deleted_at = coalesce(deleted_at, $3), name = '' \
+        where conversation_id = $1 and message_id = $2";
+    OF_MESSAGE = select!("where a.conversation_id = $1 and a.message_id = $2 order by a.id");
     SHOW = "update attachment set message_id = $3 where id = $1 and conversation_id = $2 and message_id is null";
     /// The event is among the newest of its stream: its offset is known once it is in place.
     PLACE_EVENT = "insert into attachment_event (attachment_id, stream_id, stream_offset) \
@@ -242,7 +242,7 @@ pub fn delete_of_message(thread: ConversationId, message: MessageId, now: Timest
     sql(DELETE_OF_MESSAGE).bind(thread).bind(message).bind(now)
 }
 
-/// What a message shows.
+/// What a message shows or showed: deleted attachments too.
 pub async fn of_message(db: &Db, thread: ConversationId, message: MessageId) -> Result<Vec<AttachmentRow>> {
     sql(OF_MESSAGE).bind(thread).bind(message).all(db).await
 }

@@ -4,12 +4,11 @@ use super::{Db, Result, Value, people::PersonRow, sql_for, statements};
 use crate::domain::ids::{ConversationId, MessageId, OrgId, PersonId};
 
 statements! {
-    MEMBERS = {
-        sqlite: "select p.conversation_id, p.person_id, u.login_id from participant p join person u on u.id = p.person_id \
-                 where p.conversation_id in (select value from json_each($1)) and p.removed_at is null",
-        postgres: "select p.conversation_id, p.person_id, u.login_id from participant p join person u on u.id = p.person_id \
-                   where p.conversation_id = any($1) and p.removed_at is null",
-    };
+    MEMBERS = listed(
+        "select p.conversation_id, p.person_id, u.login_id from participant p \
+         join person u on u.id = p.person_id where p.conversation_id" ["$1"],
+        "and p.removed_at is null"
+    );
     UNREAD = {
         sqlite: "select p.conversation_id, p.person_id, c.organization_id, \
                  case when p.guest then c.last_message_id else max(c.last_message_id, c.internal_message_id) end \
@@ -28,36 +27,22 @@ statements! {
                    where p.conversation_id = any($1) and p.person_id = any($2) and p.removed_at is null",
     };
     /// Crowds look it up instead (`presence.get`): telling everybody of everybody grows with the square of the room.
-    NEIGHBOURS = {
-        sqlite: "select distinct me.person_id as subject, u.id as watcher, u.login_id as login, \
-                 u.organization_id as organization from person s \
-                 join participant me on me.person_id = s.id and me.removed_at is null \
-                 join conversation c on c.id = me.conversation_id and c.status <> 'CLOSED' \
-                 join participant p on p.conversation_id = c.id and p.removed_at is null and p.person_id <> me.person_id \
-                 join person u on u.id = p.person_id \
-                 where s.login_id in (select value from json_each($1)) and (select count(*) from (select 1 from participant x \
-                 where x.conversation_id = c.id and x.removed_at is null limit $2 + 1) crowd) <= $2",
-        postgres: "select distinct me.person_id as subject, u.id as watcher, u.login_id as login, \
-                   u.organization_id as organization from person s \
-                   join participant me on me.person_id = s.id and me.removed_at is null \
-                   join conversation c on c.id = me.conversation_id and c.status <> 'CLOSED' \
-                   join participant p on p.conversation_id = c.id and p.removed_at is null and p.person_id <> me.person_id \
-                   join person u on u.id = p.person_id \
-                   where s.login_id = any($1) and (select count(*) from (select 1 from participant x \
-                   where x.conversation_id = c.id and x.removed_at is null limit $2 + 1) crowd) <= $2",
-    };
-    FACES = {
-        sqlite: "select * from person where login_id in (select value from json_each($1)) and removed_at is null",
-        postgres: "select * from person where login_id = any($1) and removed_at is null",
-    };
-    ADMIRERS = {
-        sqlite: "select f.contact_id as subject, u.id as watcher, u.login_id as login, \
-                 u.organization_id as organization from person s join favorite f on f.contact_id = s.id \
-                 join person u on u.id = f.person_id where s.login_id in (select value from json_each($1))",
-        postgres: "select f.contact_id as subject, u.id as watcher, u.login_id as login, \
-                   u.organization_id as organization from person s join favorite f on f.contact_id = s.id \
-                   join person u on u.id = f.person_id where s.login_id = any($1)",
-    };
+    NEIGHBOURS = listed(
+        "select distinct me.person_id as subject, u.id as watcher, u.login_id as login, \
+         u.organization_id as organization from person s \
+         join participant me on me.person_id = s.id and me.removed_at is null \
+         join conversation c on c.id = me.conversation_id and c.status <> 'CLOSED' \
+         join participant p on p.conversation_id = c.id and p.removed_at is null and p.person_id <> me.person_id \
+         join person u on u.id = p.person_id where s.login_id" ["$1"],
+        "and (select count(*) from (select 1 from participant x \
+         where x.conversation_id = c.id and x.removed_at is null limit $2 + 1) crowd) <= $2"
+    );
+    FACES = listed("select * from person where login_id" ["$1"], "and removed_at is null");
+    ADMIRERS = listed(
+        "select f.contact_id as subject, u.id as watcher, u.login_id as login, \
+         u.organization_id as organization from person s join favorite f on f.contact_id = s.id \
+         join person u on u.id = f.person_id where s.login_id" ["$1"]
+    );
 }
 
 /// Who is in these threads: thread, person, login.

@@ -13,18 +13,9 @@ statements! {
         and not exists (select 1 from ring r where r.to_id = p.id) \
         and not exists (select 1 from ring r where r.from_id = p.id) \
         and not exists (select 1 from event e where e.stream_id = p.stream_id) order by p.id limit $3";
-    FAMILIES_OF = {
-        sqlite: "delete from token_family where person_id in (select value from json_each($1))",
-        postgres: "delete from token_family where person_id = any($1)",
-    };
-    STREAMS = {
-        sqlite: "delete from stream where id in (select value from json_each($1))",
-        postgres: "delete from stream where id = any($1)",
-    };
-    PEOPLE = {
-        sqlite: "delete from person where id in (select value from json_each($1))",
-        postgres: "delete from person where id = any($1)",
-    };
+    FAMILIES_OF = listed("delete from token_family where person_id" ["$1"]);
+    STREAMS = listed("delete from stream where id" ["$1"]);
+    PEOPLE = listed("delete from person where id" ["$1"]);
     REFRESH_TOKENS = "delete from refresh_token where expires_at < $1";
     FAMILIES = "delete from token_family where expires_at < $1";
 }

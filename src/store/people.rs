@@ -18,17 +18,12 @@ statements! {
     BY_ID = "select * from person where id = $1";
     IN_ORGANIZATION =
         "select * from person where id = $2 and organization_id = $1 and removed_at is null";
-    MANY_IN_ORGANIZATION = {
-        sqlite: "select * from person where id in (select value from json_each($2)) and organization_id = $1 \
-                 and removed_at is null",
-        postgres: "select * from person where id = any($2) and organization_id = $1 and removed_at is null",
-    };
+    MANY_IN_ORGANIZATION = listed(
+        "select * from person where id" ["$2"],
+        "and organization_id = $1 and removed_at is null"
+    );
     BRIEF = "select id, name, username, title, location from person where id = $1";
-    BRIEF_MANY = {
-        sqlite: "select id, name, username, title, location from person \
-                 where id in (select value from json_each($1))",
-        postgres: "select id, name, username, title, location from person where id = any($1)",
-    };
+    BRIEF_MANY = listed("select id, name, username, title, location from person where id" ["$1"]);
     CREDENTIALS_BY_EMAIL =
         "select id, organization_id, kind, password_hash, active, confirmed_at from person \
          where email_key = $1 and removed_at is null";
@@ -82,36 +77,25 @@ statements! {
     COUNT =
         "select count(*), count(case when active then 1 end) from person \
          where organization_id = $1 and kind = 'member' and removed_at is null";
-    FACES = {
-        sqlite: "select id, organization_id, login_id, name from person \
-                 where login_id in (select value from json_each($1)) and id <> login_id and removed_at is null \
-                 order by id",
-        postgres: "select id, organization_id, login_id, name from person \
-                   where login_id = any($1) and id <> login_id and removed_at is null order by id",
-    };
-    GROUPS_OF = {
-        sqlite: "select m.person_id, m.admin, m.member, g.id, g.name from group_member m \
-                 join people_group g on g.id = m.group_id \
-                 where m.person_id in (select value from json_each($1)) and g.kind = 'pod' order by g.name_key, g.id",
-        postgres: "select m.person_id, m.admin, m.member, g.id, g.name from group_member m \
-                   join people_group g on g.id = m.group_id \
-                   where m.person_id = any($1) and g.kind = 'pod' order by g.name_key, g.id",
-    };
-    GROUPS_KNOWN = {
-        sqlite: "select id from people_group where id in (select value from json_each($2)) \
-                 and organization_id = $1 and kind = 'pod'",
-        postgres: "select id from people_group where id = any($2) and organization_id = $1 and kind = 'pod'",
-    };
+    FACES = listed(
+        "select id, organization_id, login_id, name from person where login_id" ["$1"],
+        "and id <> login_id and removed_at is null order by id"
+    );
+    GROUPS_OF = listed(
+        "select m.person_id, m.admin, m.member, g.id, g.name from group_member m \
+         join people_group g on g.id = m.group_id where m.person_id" ["$1"],
+        "and g.kind = 'pod' order by g.name_key, g.id"
+    );
+    GROUPS_KNOWN = listed(
+        "select id from people_group where id" ["$2"],
+        "and organization_id = $1 and kind = 'pod'"
+    );
     GROUPS_LEAVE = "delete from group_member where person_id = $1";
     GROUP_JOIN =
         "insert into group_member (group_id, person_id, admin, member) values ($1, $2, $3, $4) \
          on conflict (group_id, person_id) do update set \
          admin = excluded.admin, member = excluded.member";
-    FAVORITES = {
-        sqlite: "select contact_id from favorite \
-                 where person_id = $1 and contact_id in (select value from json_each($2))",
-        postgres: "select contact_id from favorite where person_id = $1 and contact_id = any($2)",
-    };
+    FAVORITES = listed("select contact_id from favorite where person_id = $1 and contact_id" ["$2"]);
     FAVORITES_FORGET = "delete from favorite where person_id = $1";
     DEVICE_SAVE =
         "insert into device (id, person_id, login_id, device_id, platform, push_id, created_at, updated_at) \

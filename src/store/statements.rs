@@ -57,6 +57,8 @@ pub fn all_statements() -> impl Iterator<Item = &'static Statement> {
 ///     FIND = "select id from person where id = $1";
 ///     /// For `sql_for(SAVE_ALL)`.
 ///     SAVE_ALL = { sqlite: "insert .. json_each($1)", postgres: "insert .. unnest($1)" };
+///     /// For `sql_for(NAMES)`, with a list (`Value::ids`) for the placeholder in brackets.
+///     NAMES = listed("select name from person where id" ["$1"], "and removed_at is null");
 /// }
 /// ```
 macro_rules! statements {
@@ -72,6 +74,13 @@ macro_rules! statements {
             name: concat!(module_path!(), "::", stringify!($name)),
             text: $name,
         },] $($rest)* }
+    };
+    (@ [$($entry:tt)*] $(#[$meta:meta])* $name:ident = listed($($text:literal [$list:literal])+ $(, $tail:literal)?);
+     $($rest:tt)*) => {
+        $crate::store::statements::statements! { @ [$($entry)*] $(#[$meta])* $name = {
+            sqlite: concat!($($text, " in (select value from json_each(", $list, ")) ",)+ $($tail)?),
+            postgres: concat!($($text, " = any(", $list, ") ",)+ $($tail)?),
+        }; $($rest)* }
     };
     (@ [$($entry:tt)*] $(#[$meta:meta])* $name:ident = $text:expr; $($rest:tt)*) => {
         $(#[$meta])*

@@ -11,6 +11,10 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// Answers with the organisation and its first administrator.
+pub const CREATE_ORGANIZATION: &[&str] =
+    &["admin", "create-organization", "--name", "Acme", "--admin-email", "boss@acme.example", "--json"];
+
 /// A folder with its own configuration by environment.
 pub struct Place(pub TempDir);
 
@@ -39,6 +43,13 @@ impl Place {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A new organisation, and its number.
+    fn organization(&self) -> (Value, String) {
+        let made: Value = serde_json::from_str(&self.ask(CREATE_ORGANIZATION)).unwrap();
+        let number = made["organization"]["id"].to_string();
+        (made, number)
     }
 
     /// A server, and its address.
@@ -132,17 +143,7 @@ fn contracts_and_operations_are_printed() {
 fn admin_commands_work_with_and_without_a_server() {
     let place = Place::new();
     place.ask(&["migrate"]);
-    let made: Value = serde_json::from_str(&place.ask(&[
-        "admin",
-        "create-organization",
-        "--name",
-        "Acme",
-        "--admin-email",
-        "boss@acme.example",
-        "--json",
-    ]))
-    .unwrap();
-    let organization = made["organization"]["id"].to_string();
+    let (made, organization) = place.organization();
     let users = ["admin", "create-users", "--organization", &organization, "--count", "3", "--json-lines"];
     assert_eq!(place.ask(&users).lines().count(), 3);
 
@@ -207,17 +208,7 @@ fn the_demo_is_for_this_machine_only() {
 #[test]
 fn a_restored_backup_begins_a_new_generation() {
     let place = Place::new();
-    let made: Value = serde_json::from_str(&place.ask(&[
-        "admin",
-        "create-organization",
-        "--name",
-        "Acme",
-        "--admin-email",
-        "boss@acme.example",
-        "--json",
-    ]))
-    .unwrap();
-    let organization = made["organization"]["id"].to_string();
+    let (_, organization) = place.organization();
     let users = ["admin", "create-users", "--organization", &organization, "--count", "2", "--json-lines"];
     let people = place.ask(&[&users[..], &["--workboxes", "1"]].concat());
     let person: Value = serde_json::from_str(people.lines().next().unwrap()).unwrap();
@@ -260,10 +251,7 @@ fn a_restored_backup_begins_a_new_generation() {
 #[test]
 fn a_recording_policy_is_set() {
     let place = Place::new();
-    let made =
-        ["admin", "create-organization", "--name", "Acme", "--admin-email", "boss@acme.example", "--json"];
-    let made: Value = serde_json::from_str(&place.ask(&made)).unwrap();
-    let organization = made["organization"]["id"].to_string();
+    let (_, organization) = place.organization();
     let set = ["admin", "set-recording-policy", "--organization"];
     place.ask(&[&set[..], &[&organization, "--policy", "opt_out"]].concat());
     for wrong in [["77", "--policy", "opt_out"], [&organization, "--policy", "never"]] {

@@ -15,7 +15,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{Place, Running},
+    cli::{CREATE_ORGANIZATION, Place, Running},
     harness::db::block_on,
     http::client,
     realtime::Client,
@@ -318,15 +318,7 @@ fn no_secret_is_in_the_log_the_metrics_or_the_database() {
         assert!(output.status.success(), "{}", fs::read_to_string(&log).unwrap());
         serde_json::from_slice(&output.stdout).unwrap()
     };
-    let made = admin(&[
-        "admin",
-        "create-organization",
-        "--name",
-        "Acme",
-        "--admin-email",
-        "boss@acme.example",
-        "--json",
-    ]);
+    let made = admin(CREATE_ORGANIZATION);
     let id = made["organization"]["id"].to_string();
     let person = admin(&["admin", "create-users", "--organization", &id, "--count", "1", "--json-lines"]);
     let mut child = run(&["serve"], &log).spawn().unwrap();

@@ -443,10 +443,7 @@ impl Attachments {
             ));
         }
         let refusal = Refusal::new(Code::Constraint, "this attachment exists");
-        let places: Vec<RowOp> = events
-            .iter()
-            .map(|event| RowOp::Late(rows::place_event(row.id, event.stream, event.id)))
-            .collect();
+        let places = removal::placed(row.id, &events);
         let mut append = Append::of_events(events).with(rows::end_upload(&row.path));
         append.rows.push(RowOp::exec_one(rows::insert(&row), refusal));
         append.rows.extend(places);

@@ -9,7 +9,8 @@ use crate::{
         caller::Caller,
         codes::Code,
         error::Result,
-        ids::{ConversationId, MessageId},
+        event::NewEvent,
+        ids::{AttachmentId, ConversationId, MessageId},
     },
     files::thumbnail,
     journal::{Append, Refusal, RowOp},
@@ -29,6 +30,12 @@ pub(in crate::service) struct Shown {
     pub rows: Vec<RowOp>,
     /// What lies in the file store, to be removed after the commit.
     pub files: Vec<AttachmentRow>,
+}
+
+/// Remembers where the events stand that name an attachment, for the day when its message is deleted.
+pub(super) fn placed(attachment: AttachmentId, events: &[NewEvent]) -> Vec<RowOp> {
+    let place = |event: &NewEvent| RowOp::Late(rows::place_event(attachment, event.stream, event.id));
+    events.iter().map(place).collect()
 }
 
 impl Attachments {
@@ -71,7 +78,11 @@ impl Attachments {
         };
         for mut row in files {
             for (stream, offset) in rows::events(&self.ground.db, row.id).await? {
-                shown.rows.push(RowOp::Late(rows::clear_event(stream, offset)));
+                shown.rows.push(RowOp::Rewrite { stream, stmt: rows::clear_event(stream, offset) });
+            }
+            if row.deleted_at.is_some() {
+                // Told already; only its name was left.
+                continue;
             }
             row.deleted_at = Some(now);
             "deleted".clone_into(&mut row.status);
@@ -100,8 +111,10 @@ impl Attachments {
         "deleted".clone_into(&mut row.status);
         let events = self.events(caller, &row, streams, "attachment.deleted", now);
         let refusal = Refusal::new(Code::NotFound, "attachment not found");
+        let places = placed(row.id, &events);
         let mut append = Append::of_events(events);
         append.rows.push(RowOp::exec_one(rows::mark_deleted(row.organization_id, row.id, now), refusal));
+        append.rows.extend(places);
         self.ground.journal.append(append).await?;
         // It is deleted for everybody already. Files that resist are tried again at the next start.
         if let Err(error) = self.remove_files(&row).await {

@@ -328,7 +328,7 @@ impl Messages {
                 let mut append = events.into_append().with(revisions);
                 append.rows.push(RowOp::exec_one(row, GONE));
                 // The event of an edit may come into the log in the same commit: it is cleared there, too.
-                append.rows.extend([RowOp::Late(created), RowOp::Late(edited)]);
+                append.rows.extend([created, edited].map(|stmt| RowOp::Rewrite { stream, stmt }));
                 append.rows.extend(rows);
                 Ok(Decision { append, harmless: true, reply: Box::new(|_| ()) })
             })

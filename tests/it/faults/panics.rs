@@ -7,16 +7,12 @@ use switchboard::domain::{
     ids::{ConversationId, SessionId},
 };
 
-use crate::harness::{app::Server, db::on_both, device::Device, office::Office};
-
-const SETTINGS: &str = "
-    [server]
-    drain_seconds = 0
-    [calls]
-    lease_seconds = 5
-    ping_seconds = 1
-    empty_seconds = 1
-";
+use crate::harness::{
+    app::{IMPATIENT, Server},
+    db::on_both,
+    device::Device,
+    office::Office,
+};
 
 /// Makes the owner of a thread panic in the middle of a change.
 async fn break_thread(server: &Server, id: i64) {
@@ -62,7 +58,7 @@ async fn panics(server: &Server, kind: &str) -> bool {
 
 on_both! {
     async fn a_thread_comes_back(db: TestDb) {
-        let mut office = Office::open_with(db, SETTINGS).await;
+        let mut office = Office::open_with(db, IMPATIENT).await;
         let (channel, id) = (office.workbox(), office.thread);
         let other = office.carl.device.rpc("workbox.create", json!({ "title": "Elsewhere" })).await["id"].clone();
         let elsewhere = format!("workbox:{other}");
@@ -107,7 +103,7 @@ on_both! {
     }
 
     async fn a_call_goes_on(db: TestDb) {
-        let mut office = Office::open_with(db, SETTINGS).await;
+        let mut office = Office::open_with(db, IMPATIENT).await;
         let talk = format!("session:{}", office.session);
         let call = office.call().await;
         let id: SessionId = office.session.parse().unwrap();

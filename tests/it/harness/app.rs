@@ -20,6 +20,16 @@ use crate::http::client::{self, Response};
 /// Everybody's password.
 pub const PASSWORD: &str = "correct horse";
 
+/// Short timers: nobody wants to wait for a lost connection.
+pub const IMPATIENT: &str = "
+    [server]
+    drain_seconds = 0
+    [calls]
+    lease_seconds = 5
+    ping_seconds = 1
+    empty_seconds = 1
+";
+
 /// A server with two organisations: Acme (administrator Ada) and Other (administrator Otto).
 pub struct Server {
     app: Option<App>,

@@ -12,8 +12,8 @@ use switchboard::{
         ids::{Offset, OrgId, StreamId},
     },
     journal::{
-        Append, Journal, JournalMetrics, JournalOptions, NewStream, NodeEpoch, Page, TailOptions, Tails,
-        read_after,
+        Append, Journal, JournalMetrics, JournalOptions, NewStream, NodeEpoch, Page, RowOp, TailOptions,
+        Tails, read_after,
     },
     store::sql,
 };
@@ -62,6 +62,17 @@ impl World {
         self.journal.append(Append::of_events((0..count).map(event).collect())).await.unwrap();
     }
 
+    fn rewriting(stream: i64, offset: i64) -> RowOp {
+        let stream = StreamId(stream);
+        let text = "update event set data = '{}' where stream_id = $1 and stream_offset = $2";
+        RowOp::Rewrite { stream, stmt: sql(text).bind(stream).bind(Offset(offset)) }
+    }
+
+    async fn rewrite(&self, stream: i64, offset: i64) {
+        let rows = vec![Self::rewriting(stream, offset)];
+        self.journal.append(Append { rows, ..Append::default() }).await.unwrap();
+    }
+
     async fn page(&self, stream: i64, after: i64, limit: u32) -> Vec<(i64, Bytes)> {
         let page: Page = self.tails.after(StreamId(stream), Offset(after), limit).await.unwrap();
         page.iter().map(|(offset, body)| (offset.0, body.clone())).collect()
@@ -92,10 +103,7 @@ on_both! {
                     world.write(stream, "message.created", usize::try_from(count).unwrap()).await;
                     *head += i64::try_from(count).unwrap();
                 }
-                1 if world.random.below(8) == 0 => {
-                    world.write(stream, "message.deleted", 1).await;
-                    *head += 1;
-                }
+                1 if world.random.below(8) == 0 => world.rewrite(stream, *head).await,
                 _ => {
                     let after = (*head - i64::try_from(world.random.below(12)).unwrap()).max(0);
                     let limit = 1 + u32::try_from(world.random.below(10)).unwrap();
@@ -122,9 +130,25 @@ on_both! {
         let world = World::new(db, TailOptions::default()).await;
         world.write(1, "message.created", 3).await;
         assert_eq!(world.page(1, 0, 100).await.len(), 3);
-        world.write(1, "message.deleted", 1).await;
-        sql("update event set data = '{}' where stream_offset = 2").execute(&world.db.db).await.unwrap();
+        world.rewrite(1, 2).await;
         let page = world.page(1, 0, 100).await;
-        assert_eq!((page.len(), &page[1].1[..]), (4, &b"{}"[..]));
+        assert_eq!((page.len(), &page[1].1[..]), (3, &b"{}"[..]));
+    }
+
+    async fn a_rewriting_of_another_stream_drops_that_one(db: TestDb) {
+        let world = World::new(db, TailOptions::default()).await;
+        for stream in [1, 2] {
+            world.write(stream, "attachment.created", 2).await;
+            assert_eq!(world.page(stream, 0, 100).await.len(), 2);
+        }
+        // The events of the commit are in one stream, what it rewrites in the other.
+        let id = world.random.uuid_v7(START);
+        let gone = NewEvent::new(StreamId(1), "message.deleted", id, START, None, &json!({}));
+        let mut append = Append::of_events(vec![gone]);
+        append.rows.push(World::rewriting(2, 1));
+        world.journal.append(append).await.unwrap();
+        assert_eq!(&world.page(2, 0, 100).await[0].1[..], b"{}");
+        world.lose_the_database().await;
+        assert_eq!(world.page(1, 0, 100).await.len(), 3, "nothing of this one was rewritten");
     }
 }

@@ -10,20 +10,10 @@ use switchboard::{
 };
 
 use crate::harness::{
-    app::Server,
+    app::{IMPATIENT, Server},
     db::TestDb,
     device::{Device, Position},
 };
-
-/// Short timers: nobody wants to wait for a lost connection.
-const SETTINGS: &str = "
-    [server]
-    drain_seconds = 0
-    [calls]
-    lease_seconds = 5
-    ping_seconds = 1
-    empty_seconds = 1
-";
 
 /// A person with a phone and a desk.
 pub struct Person {
@@ -82,7 +72,7 @@ pub struct Story {
 
 impl Story {
     pub async fn begin(db: TestDb) -> Self {
-        let server = Server::start_live(db, SETTINGS).await;
+        let server = Server::start_live(db, IMPATIENT).await;
         let (ann, ben) = (Person::arrive(&server, "Ann").await, Person::arrive(&server, "Ben").await);
         Self {
             server,

@@ -161,6 +161,20 @@ on_both! {
         assert_eq!(left, 0);
     }
 
+    async fn a_file_that_went_first_leaves_no_name_behind_its_message(db: TestDb) {
+        let story = Story::begin(db).await;
+        let file = story.upload(&story.ann, false).await;
+        let sent = story.send(&story.ann, json!({ "url": file["signed_url"], "filename": NAME }), false).await;
+        story.server.delete(&format!("{WORKBOX}/attachments/{}", file["id"])).with(&story.ann).ok().await;
+        assert!(story.events().await.concat().contains(NAME), "the message still tells");
+        story.server.delete(&format!("{WORKBOX}/messages/{}", sent["id"])).with(&story.ann).ok().await;
+        let events = story.events().await;
+        assert!(!events.concat().contains(NAME), "{events:#?}");
+        assert_eq!(events.iter().filter(|event| event.contains("attachment.deleted")).count(), 1);
+        let (left,): (i64,) = sql("select count(*) from attachment where name <> ''").one(&story.server.db.db).await.unwrap();
+        assert_eq!(left, 0);
+    }
+
     async fn what_a_crash_leaves_of_uploads_is_swept(db: TestDb) {
         let story = Story::begin(db).await;
         let folder = story.server.files();
