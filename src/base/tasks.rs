@@ -6,6 +6,8 @@ use futures_util::FutureExt as _;
 use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 /// Spawns tasks on the owned runtime and stops them. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Tasks {
@@ -26,8 +28,11 @@ impl Tasks {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        // Boxed: the runtime's part of a task is compiled once per kind of result, not once per future.
-        let future: Pin<Box<dyn Future<Output = F::Output> + Send>> = Box::pin(future);
+        self.spawn_boxed(name, Box::pin(future))
+    }
+
+    /// The runtime's part of a task, compiled once per kind of result and not once per future.
+    fn spawn_boxed<T: Send + 'static>(&self, name: &'static str, future: Boxed<T>) -> JoinHandle<Option<T>> {
         let guarded = async move {
             let outcome = AssertUnwindSafe(future).catch_unwind().await;
             outcome.inspect_err(|_| tracing::error!(task = name, "background task panicked")).ok()

@@ -18,7 +18,7 @@ pub trait Id: Copy + Send + Sync + 'static {
 macro_rules! integer_ids {
     ($($(#[doc = $doc:literal])+ $name:ident = $sequence:literal;)+) => {$(
         $(#[doc = $doc])+
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx_macros::Type)]
         #[serde(transparent)]
         #[sqlx(transparent)]
         pub struct $name(pub i64);
@@ -84,7 +84,7 @@ integer_ids! {
 
 /// A session: people who can talk; a UUID on the wire.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type,
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx_macros::Type,
 )]
 #[serde(transparent)]
 #[sqlx(transparent)]
@@ -104,7 +104,7 @@ impl FromStr for SessionId {
 
 /// One ring to one person (a "video request").
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type,
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx_macros::Type,
 )]
 #[serde(transparent)]
 #[sqlx(transparent)]
@@ -117,7 +117,7 @@ impl fmt::Display for RingId {
 }
 
 /// One stretch of video in a session: `call_` + UUID.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx_macros::Type)]
 #[serde(transparent)]
 #[sqlx(transparent)]
 pub struct CallId(pub String);
@@ -154,7 +154,7 @@ impl FromStr for CallId {
     Hash,
     Serialize,
     Deserialize,
-    sqlx::Type,
+    sqlx_macros::Type,
 )]
 #[serde(transparent)]
 #[sqlx(transparent)]

@@ -5,7 +5,7 @@ use std::ops::{BitAnd, BitOr, Sub};
 use serde::{Deserialize, Serialize};
 
 /// A set of permissions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx_macros::Type)]
 #[serde(transparent)]
 #[sqlx(transparent)]
 pub struct Permissions(pub i64);

@@ -94,7 +94,7 @@ const ALONE: &str = "alone";
 /// An append was refused by a guard, an expectation, a repeated uuid or the fence.
 type Outcome = Result<Committed, Error>;
 
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct HeadRow {
     id: StreamId,
     organization_id: OrgId,

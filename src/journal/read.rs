@@ -20,7 +20,7 @@ statements! {
 }
 
 /// Where a stream stands.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx_macros::FromRow)]
 pub struct Position {
     /// Changes when offsets start anew (restore from a backup).
     pub epoch: String,
@@ -31,7 +31,7 @@ pub struct Position {
 }
 
 /// An event as stored.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct StoredEvent {
     /// Its place in the stream.
     #[sqlx(rename = "stream_offset")]

@@ -70,7 +70,7 @@ statements! {
 }
 
 /// An attachment.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct AttachmentRow {
     /// Its number.
     pub id: AttachmentId,
@@ -116,7 +116,7 @@ pub struct AttachmentRow {
 }
 
 /// What an attachment of a call needs to know of it.
-#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+#[derive(Clone, Copy, Debug, sqlx_macros::FromRow)]
 pub struct CallPlace {
     /// The call's session.
     pub session_id: SessionId,
@@ -136,7 +136,7 @@ impl CallPlace {
 }
 
 /// Somebody's place in a help thread.
-#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+#[derive(Clone, Copy, Debug, sqlx_macros::FromRow)]
 pub struct ThreadPlace {
     /// What guests see too.
     pub stream_id: StreamId,

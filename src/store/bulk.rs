@@ -4,7 +4,7 @@
 //! of them, for each of them. Lists are filled up with NULLs to a power of two, so that few texts arise and each is
 //! prepared once. On PostgreSQL each column travels as one array, so that one text does for any number.
 
-use std::sync::OnceLock;
+use std::{borrow::Cow, sync::OnceLock};
 
 use uuid::Uuid;
 
@@ -40,6 +40,15 @@ pub struct Bulk {
     after_postgres: &'static str,
     sqlite: [OnceLock<String>; LARGEST + 1],
     postgres: OnceLock<String>,
+}
+
+/// A statement that breaks a constraint leaves its first rows behind instead of taking them back: whoever runs it in bulk gives
+/// up the whole transaction anyway, and SQLite need not keep a copy of every page that the statement changes.
+fn or_fail(text: &str) -> Cow<'_, str> {
+    match text.split_once(' ') {
+        Some((verb @ ("insert" | "update"), rest)) => format!("{verb} or fail {rest}").into(),
+        _ => text.into(),
+    }
 }
 
 impl Bulk {
@@ -148,7 +157,7 @@ impl Bulk {
         self.sqlite[power].get_or_init(|| {
             let row = format!("({})", vec!["?"; self.columns.len()].join(","));
             let rows = vec![row.as_str(); 1 << power].join(",");
-            format!("{} (values {rows}) as v {}", self.before, self.after)
+            format!("{} (values {rows}) as v {}", or_fail(self.before), self.after)
         })
     }
 

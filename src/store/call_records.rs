@@ -251,7 +251,7 @@ pub fn clear_tags(call: &CallId) -> Stmt {
 }
 
 /// A comment on a call.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct CommentRow {
     /// Its number.
     pub id: CallCommentId,

@@ -67,7 +67,7 @@ statements! {
 }
 
 /// A call.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct CallRow {
     /// Its id.
     pub id: CallId,
@@ -106,7 +106,7 @@ pub struct CallRow {
 }
 
 /// The call that somebody is in.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(super) struct PresentCall {
     call_id: CallId,
 }
@@ -129,7 +129,7 @@ const RINGS: Question<PersonId, RingRow> =
 pub(super) static GATHERED: &[&Bulk] = &[&PRESENT, &RINGS_TO];
 
 /// A ring, open or over.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct RingRow {
     /// The request's id.
     pub id: RingId,
@@ -164,7 +164,7 @@ pub struct RingRow {
 }
 
 /// One stretch of somebody's time in a call.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct StretchRow {
     /// The call.
     pub call_id: CallId,

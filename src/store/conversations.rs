@@ -83,7 +83,7 @@ statements! {
     CLEAR_FIELD = "delete from custom_field_value where conversation_id = $1 and field_id = $2";
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct StateRow {
     organization_id: OrgId,
     stream_id: StreamId,
@@ -102,7 +102,7 @@ struct StateRow {
     version: i64,
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct MemberRow {
     id: ParticipantId,
     person_id: PersonId,

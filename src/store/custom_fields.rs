@@ -20,7 +20,7 @@ statements! {
 }
 
 /// A definition.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct CustomFieldRow {
     /// Its number.
     pub id: CustomFieldId,

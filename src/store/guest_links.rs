@@ -25,7 +25,7 @@ statements! {
 }
 
 /// A guest's link.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct GuestLink {
     /// Its number.
     pub id: GuestLinkId,

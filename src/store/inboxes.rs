@@ -54,7 +54,7 @@ pub async fn members(
 }
 
 /// What somebody has not read of a thread.
-#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+#[derive(Clone, Copy, Debug, sqlx_macros::FromRow)]
 pub struct UnreadRow {
     /// The thread.
     pub conversation_id: ConversationId,
@@ -83,7 +83,7 @@ pub async fn faces(db: &Db, logins: impl IntoIterator<Item = PersonId>) -> Resul
 }
 
 /// Somebody who is to know whether somebody else can be reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::FromRow)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx_macros::FromRow)]
 pub struct Watcher {
     /// Of whom.
     pub subject: PersonId,

@@ -17,7 +17,7 @@ statements! {
 }
 
 /// Somebody who may choose a password.
-#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+#[derive(Clone, Copy, Debug, sqlx_macros::FromRow)]
 pub struct InvitationRow {
     /// Who.
     pub person_id: PersonId,

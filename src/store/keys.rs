@@ -52,7 +52,7 @@ statements! {
 }
 
 /// A key that signs our tokens.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct SigningKeyRow {
     /// Its number.
     pub id: SigningKeyId,
@@ -78,7 +78,7 @@ pub fn retire_signing_key(id: SigningKeyId, now: Timestamp) -> Stmt {
 }
 
 /// An API key with what must be shown again.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct ApiKeyRow {
     /// Its number.
     pub id: ApiKeyId,
@@ -127,7 +127,7 @@ pub fn remove_api_key(organization: OrgId, id: ApiKeyId, now: Timestamp) -> Stmt
 }
 
 /// A partner key: its public half.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct PartnerKeyRow {
     /// Its number.
     pub id: PartnerKeyId,

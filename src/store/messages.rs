@@ -78,7 +78,7 @@ const COLUMNS: &str = "select conversation_id, id, uuid, author_id, author_name,
     internal, sent_at, created_at, edited_at, deleted_at, stream_offset from message where conversation_id = ";
 
 /// A message as stored.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct StoredMessage {
     /// Its conversation.
     pub conversation_id: ConversationId,
@@ -245,7 +245,7 @@ pub async fn revisions(
 }
 
 /// Watermarks of one participant.
-#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+#[derive(Clone, Copy, Debug, sqlx_macros::FromRow)]
 pub struct Watermark {
     /// Who.
     pub person_id: PersonId,

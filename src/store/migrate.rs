@@ -31,6 +31,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     "0002_identity"
     "0003_conversations"
     "0004_sessions"
+    "0005_rows_in_order"
 };
 
 /// The advisory lock that keeps two nodes from migrating at once ("swbd").

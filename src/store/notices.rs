@@ -37,7 +37,7 @@ statements! {
 }
 
 /// A notice.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct NoticeRow {
     /// Its number.
     pub id: NoticeId,

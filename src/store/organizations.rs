@@ -25,7 +25,7 @@ statements! {
 }
 
 /// An organisation.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 #[expect(missing_docs, reason = "the columns of table organization, explained in the migration")]
 pub struct OrganizationRow {
     pub id: OrgId,

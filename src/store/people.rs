@@ -107,7 +107,7 @@ statements! {
 }
 
 /// A person, without the password.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 #[expect(missing_docs, reason = "the columns of table person, explained in the migration")]
 pub struct PersonRow {
     pub id: PersonId,
@@ -145,7 +145,7 @@ pub struct PersonRow {
 }
 
 /// What a sign-in needs of a person. Not `Debug`: it holds the hash.
-#[derive(Clone, sqlx::FromRow)]
+#[derive(Clone, sqlx_macros::FromRow)]
 pub struct Credentials {
     /// The person.
     pub id: PersonId,
@@ -304,7 +304,7 @@ pub async fn many(
 }
 
 /// What others see of a person beside what the person wrote or did.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct BriefPerson {
     /// The person.
     pub id: PersonId,
@@ -517,7 +517,7 @@ pub fn remove_belongings(id: PersonId) -> [Stmt; 3] {
 }
 
 /// An alias: a login's face in a workspace.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct Face {
     /// The alias.
     pub id: PersonId,
@@ -550,7 +550,7 @@ pub async fn faces_of(db: &Db, login: PersonId) -> Result<Vec<Face>> {
 }
 
 /// A membership of a group.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct Membership {
     /// Who.
     pub person_id: PersonId,

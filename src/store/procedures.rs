@@ -18,7 +18,7 @@ statements! {
 }
 
 /// A procedure attached to a thread.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct ProcedureRow {
     /// The thread.
     pub conversation_id: ConversationId,

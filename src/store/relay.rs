@@ -38,7 +38,7 @@ statements! {
 }
 
 /// An event of the log.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct LogRow {
     /// Its place in the log.
     pub seq: i64,

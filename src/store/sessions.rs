@@ -69,7 +69,7 @@ statements! {
 }
 
 /// A session.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct SessionRow {
     /// Its id.
     pub id: SessionId,
@@ -94,7 +94,7 @@ pub struct SessionRow {
 }
 
 /// A person as sessions and calls show them.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct PersonRow {
     /// The face.
     pub id: PersonId,
@@ -148,7 +148,7 @@ impl PersonRow {
 }
 
 /// A member of a session.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct MemberRow {
     /// The session.
     pub session_id: SessionId,
@@ -312,7 +312,7 @@ pub fn place_message(new: &NewMessage, stream: StreamId, event: Uuid) -> Stmt {
 }
 
 /// A message that was sent before.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct SentMessage {
     /// Its number.
     pub id: MessageId,

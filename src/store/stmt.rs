@@ -4,11 +4,13 @@ use std::{
     borrow::Cow,
     fmt::{self, Write as _},
     panic::Location,
+    pin::Pin,
     time::{Duration, Instant},
 };
 
 use sqlx::{
-    AssertSqlSafe, FromRow, PgConnection, SqlSafeStr as _, SqlStr, SqliteConnection,
+    AssertSqlSafe, Database, FromRow, PgConnection, Pool, SqlSafeStr as _, SqlStr, SqliteConnection,
+    pool::PoolConnection,
     postgres::{PgArguments, PgRow},
     sqlite::{SqliteArguments, SqliteRow},
 };
@@ -66,7 +68,7 @@ impl Tuple {
     }
 }
 
-/// A result row of both engines: `#[derive(sqlx::FromRow)]` structs and tuples.
+/// A result row of both engines: `#[derive(sqlx_macros::FromRow)]` structs and tuples.
 pub trait Row: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> {}
 impl<R> Row for R where R: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> {}
 
@@ -211,7 +213,7 @@ impl Stmt {
         let started = Instant::now();
         let result = match target {
             Target::Db(db) => match db.engine() {
-                Engine::Sqlite { readers, .. } if reads => match readers.acquire().await {
+                Engine::Sqlite { readers, .. } if reads => match connection_of(readers).await {
                     Ok(mut connection) => run_sqlite(&mut connection, text.clone(), self.values, want).await,
                     Err(error) => Err(error.into()),
                 },
@@ -219,7 +221,7 @@ impl Stmt {
                     Ok(mut connection) => run_sqlite(&mut connection, text.clone(), self.values, want).await,
                     Err(error) => Err(error),
                 },
-                Engine::Postgres(pool) => match pool.acquire().await {
+                Engine::Postgres(pool) => match connection_of(pool).await {
                     Ok(mut connection) => {
                         run_postgres(&mut connection, text.clone(), self.values, want).await
                     }
@@ -294,6 +296,14 @@ impl Rows {
             Self::Sqlite(_) | Self::Postgres(_) => 0,
         }
     }
+}
+
+/// Boxed: a pool's future holds that of opening a connection, which on PostgreSQL takes four kilobytes, and every request's
+/// future holds some of these.
+fn connection_of<D: Database>(
+    pool: &Pool<D>,
+) -> Pin<Box<dyn Future<Output = Result<PoolConnection<D>, sqlx::Error>> + Send + '_>> {
+    Box::pin(pool.acquire())
 }
 
 async fn run_in(tx: &mut Tx, text: SqlStr, values: Vec<Value>, want: Want) -> Result<Rows> {

@@ -23,7 +23,7 @@ const STREAMS: Question<(OrgId, String), StreamRow> = Question {
 pub(super) static GATHERED: &[&Bulk] = &[&BY_NAME];
 
 /// Where a stream stands.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct StreamRow {
     /// Its number.
     pub id: StreamId,

@@ -94,7 +94,7 @@ const PEOPLE: Question<(PersonId, Option<Uuid>), PersonState> = Question {
 pub(super) static GATHERED: &[&Bulk] = &[&PERSON_STATE];
 
 /// A person as tokens see them, with the family that was asked for.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct PersonState {
     /// The organisation.
     pub organization_id: OrgId,
@@ -125,7 +125,7 @@ pub struct PersonState {
 }
 
 /// A sign-in and all tokens that came of it.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct FamilyRow {
     /// Its id, which tokens carry.
     pub id: Uuid,
@@ -222,7 +222,7 @@ pub fn insert_refresh(hash: [u8; 32], family: Uuid, now: Timestamp, expires_at: 
 }
 
 /// A refresh token that was used.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct UsedRefresh {
     /// Its family.
     pub family_id: Uuid,
@@ -238,7 +238,7 @@ pub async fn use_refresh(on: impl Executor, hash: [u8; 32], now: Timestamp) -> R
 }
 
 /// A personal access token; its text is not kept.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct AccessTokenRow {
     /// Its number.
     pub id: AccessTokenId,

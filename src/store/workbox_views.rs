@@ -31,7 +31,7 @@ statements! {
 }
 
 /// A workbox as one reader sees it.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct WorkboxRow {
     /// Its number.
     pub id: ConversationId,
@@ -236,7 +236,7 @@ pub async fn of_call(db: &Db, organization: OrgId, call: &str) -> Result<Option<
 }
 
 /// Workboxes of one status that a participant sees.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct StatusCount {
     /// The status.
     pub status: String,
@@ -273,7 +273,7 @@ pub async fn last_messages(
 }
 
 /// A participant with what others see of the person.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct ParticipantRow {
     /// The thread.
     pub conversation_id: ConversationId,
@@ -312,7 +312,7 @@ pub struct ParticipantRow {
 }
 
 /// A guest's invitation.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct GuestRow {
     /// The thread.
     pub conversation_id: ConversationId,
@@ -329,7 +329,7 @@ pub struct GuestRow {
 }
 
 /// A custom field's value.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx_macros::FromRow)]
 pub struct FieldValueRow {
     /// The thread.
     pub conversation_id: ConversationId,

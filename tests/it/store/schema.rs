@@ -8,8 +8,6 @@ use crate::harness::db::{Raw, TestDb, block_on};
 
 /// What one engine has for reasons of its own.
 const EXCEPTIONS: &[&str] = &[
-    // The relay of PostgreSQL reads below the oldest open transaction; SQLite has one writer.
-    "column event.writer xid8 not null",
     // The log's order comes from the engine: an alias of the row id, an identity.
     "column event.seq integer",
     "column event.seq bigint not null",

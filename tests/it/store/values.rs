@@ -22,7 +22,7 @@ const MAKE: Dialects = Dialects {
 };
 const INSERT: &str = "insert into probe (id, t, i, b, f, y, u, at) values ($1, $2, $3, $4, $5, $6, $7, $8)";
 
-#[derive(Debug, PartialEq, sqlx::FromRow)]
+#[derive(Debug, PartialEq, sqlx_macros::FromRow)]
 struct Probe {
     id: PersonId,
     t: Option<String>,
@@ -34,7 +34,7 @@ struct Probe {
     at: Option<Timestamp>,
 }
 
-#[derive(Debug, PartialEq, sqlx::FromRow)]
+#[derive(Debug, PartialEq, sqlx_macros::FromRow)]
 struct Typed {
     t: CallId,
     i: Permissions,
