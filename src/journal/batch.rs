@@ -18,6 +18,7 @@ use super::{
     port::CommittedEvent,
 };
 use crate::{
+    base::failpoint::failpoint,
     domain::{
         codes::Code,
         error::Error,
@@ -172,6 +173,7 @@ pub(super) async fn write(
         written.outcomes.push(Ok(committed));
     }
     insert_messages(&mut tx, &messages).await?;
+    failpoint!("journal.torn-batch", std::process::abort());
     update_activity(&mut tx, &messages).await?;
     raise_markers(&mut tx, markers).await?;
     insert_events(&mut tx, &written.events).await?;
@@ -179,7 +181,14 @@ pub(super) async fn write(
         stmt.clone().execute(&mut tx).await?;
     }
     update_heads(&mut tx, node, &heads).await?;
+    failpoint!("journal.slow-commit", |ms| tokio::time::sleep(std::time::Duration::from_millis(ms)).await);
+    failpoint!("journal.commit-error", return Err(StoreError::planted()));
+    failpoint!("journal.acknowledge-early", {
+        // Nobody is told what stands nowhere; whoever waits is.
+        return Ok(Written { events: Vec::new(), ..written });
+    });
     tx.commit().await?;
+    failpoint!("journal.unknown-commit", return Err(StoreError::planted()));
     Ok(written)
 }
 

@@ -6,7 +6,7 @@ mod fold;
 mod reader;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
@@ -252,9 +252,4 @@ impl Check<'_> {
 fn token_of(workbox: &serde_json::Value) -> Outcome<String> {
     let token = workbox["token"].as_str().map(str::to_owned);
     token.ok_or_else(|| Failure::Unexpected("a workbox came without its token".to_owned()))
-}
-
-/// Whether all of these are there.
-fn contains_all(all: &HashSet<u64>, wanted: &[u64]) -> Option<usize> {
-    wanted.iter().position(|one| !all.contains(one))
 }
