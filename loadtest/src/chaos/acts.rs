@@ -33,7 +33,7 @@ pub struct Scene<'a> {
     /// Everybody who loads it.
     pub world: Arc<World>,
     /// The way to its database, unless that is SQLite.
-    pub proxy: Option<Proxy>,
+    pub proxy: Option<&'a Proxy>,
 }
 
 fn ms(time: Duration) -> f64 {
@@ -122,7 +122,7 @@ impl Scene<'_> {
     /// The database is out of reach for a while.
     async fn cut(&self, cycle: &mut Cycle, time: Duration) -> Result<(), String> {
         cycle.act = format!("cut {} ms", time.as_millis());
-        let proxy = self.proxy.as_ref().ok_or("there is no connection to cut")?;
+        let proxy = self.proxy.ok_or("there is no connection to cut")?;
         proxy.shut();
         sleep(time).await;
         proxy.reopen();

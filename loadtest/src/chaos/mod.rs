@@ -87,7 +87,8 @@ pub async fn command(chaos: Chaos, stop: watch::Receiver<bool>) -> Result<bool, 
     }
     let server = Server::prepare(&chaos.binary, chaos.keep.as_deref(), &settings);
     let mut server = server.map_err(|error| format!("{}: {error}", chaos.binary.display()))?;
-    let outcome = violate(&chaos, &mut server, proxy, stop).await;
+    let outcome = violate(&chaos, &mut server, proxy.as_ref(), stop).await;
+    // Through the proxy it still stores what is left.
     server.stop().await;
     outcome
 }
@@ -95,7 +96,7 @@ pub async fn command(chaos: Chaos, stop: watch::Receiver<bool>) -> Result<bool, 
 async fn violate(
     chaos: &Chaos,
     server: &mut Server,
-    proxy: Option<Proxy>,
+    proxy: Option<&Proxy>,
     stop: watch::Receiver<bool>,
 ) -> Result<bool, String> {
     let plain = |failure: Failure| failure.to_string();
