@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reader::Reader;
+use reader::{Reader, patiently};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -224,13 +224,12 @@ impl Check<'_> {
                 let Some(person) = members.get(workbox).and_then(|people| people.first()) else { continue };
                 tokens.insert(*workbox, token_of(&self.reader.workbox(*workbox, *person).await?)?);
             }
-            let shown = self.rest.get(&format!("/api/v1r1/workbox/attachments/{id}"), &tokens[workbox]).await;
-            let content = match shown {
-                Ok(shown) => {
-                    self.rest.content(path_of(shown["signed_url"].as_str().unwrap_or_default())).await
-                }
-                Err(failure) => Err(failure),
-            };
+            let path = format!("/api/v1r1/workbox/attachments/{id}");
+            let content = patiently(async || {
+                let shown = self.rest.get(&path, &tokens[workbox]).await?;
+                self.rest.content(path_of(shown["signed_url"].as_str().unwrap_or_default())).await
+            });
+            let content = content.await;
             let trail = vec![format!("{at}: {bytes} bytes were acknowledged with SHA-256 {sha256}")];
             let what = match content {
                 Ok(content) if hex::encode(Sha256::digest(&content)) == *sha256 => None,
