@@ -129,8 +129,8 @@ struct Server {
 }
 
 impl Server {
-    /// Starts it, with what `FAILPOINTS` shall say.
-    fn start(binary: &Path, faults: &str) -> Self {
+    /// Starts it with this in its environment.
+    fn start(binary: &Path, environment: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let command = || {
@@ -148,7 +148,7 @@ impl Server {
         let users = admin("create-users --organization 1 --count 6 --workboxes 2 --members 3 --json-lines");
         std::fs::write(folder.0.join("users"), users).unwrap();
         let mut serve = command();
-        serve.arg("serve").env("FAILPOINTS", faults).stdout(Stdio::piped()).stderr(Stdio::null());
+        serve.arg("serve").envs(environment.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = serve.spawn().unwrap();
         let mut output = std::io::BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
@@ -161,11 +161,11 @@ impl Server {
         self.folder.0.join(name).to_str().unwrap().to_owned()
     }
 
-    /// Loads it for two seconds through this port, 40 messages a second. Gives what the run said and its result.
-    fn load(&self, port: u16) -> (Output, serde_json::Value) {
+    /// Loads it for two seconds through this port, with so many messages a second. Gives what the run said and its result.
+    fn load(&self, port: u16, rate: u32) -> (Output, serde_json::Value) {
         let population = "name='small'\nquestion='?'\n[population]\nrooms=2\nmembers=3\n";
-        let stages = "[mix]\nsend=1\n[[stage]]\nname='steady'\nseconds=2\nrate=40\n";
-        std::fs::write(self.path("small.toml"), format!("{population}{stages}")).unwrap();
+        let stage = format!("[mix]\nsend=1\n[[stage]]\nname='steady'\nseconds=2\nrate={rate}\n");
+        std::fs::write(self.path("small.toml"), format!("{population}{stage}")).unwrap();
         let url = format!("http://127.0.0.1:{port}");
         let (scenario, users, out) = (self.path("small.toml"), self.path("users"), self.path("out"));
         let run =
@@ -173,6 +173,13 @@ impl Server {
         assert_ne!(run.status.code(), Some(2), "{}", text(&run));
         let result = result_of(Path::new(&out));
         (run, result)
+    }
+
+    /// The ledger of the run.
+    fn ledger(&self) -> String {
+        let files = std::fs::read_dir(self.path("out")).unwrap().map(|entry| entry.unwrap().path());
+        let mut names = files.map(|path| path.to_str().unwrap().to_owned());
+        names.find(|name| name.ends_with(".ledger.jsonl")).unwrap()
     }
 }
 
@@ -195,10 +202,10 @@ fn assert_broken(run: &Output, result: &serde_json::Value, promise: &str) {
 /// A run through a proxy that cheats once.
 fn caught(cheat: Cheat, promise: &str) {
     let Some(binary) = binary() else { return };
-    let server = Server::start(&binary, "");
+    let server = Server::start(&binary, &[]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let port = runtime.block_on(cheat::serve(cheat, server.port));
-    let (run, result) = server.load(port);
+    let (run, result) = server.load(port, 40);
     assert_broken(&run, &result, promise);
 }
 
@@ -235,13 +242,70 @@ fn an_acknowledgement_before_the_commit_is_caught() {
 #[test]
 fn through_an_honest_proxy_all_is_well() {
     let Some(binary) = binary() else { return };
-    let server = Server::start(&binary, "");
+    let server = Server::start(&binary, &[]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let port = runtime.block_on(cheat::serve(Cheat::Nothing, server.port));
-    let (run, _) = server.load(port);
+    let (run, _) = server.load(port, 40);
     assert!(run.status.success(), "{}", text(&run));
-    let ledger = std::fs::read_dir(server.path("out")).unwrap().map(|entry| entry.unwrap().path());
-    let ledger = ledger.into_iter().find(|path| path.to_string_lossy().ends_with(".ledger.jsonl")).unwrap();
-    let again = loadtest(&["verify", ledger.to_str().unwrap()]);
+    let again = loadtest(&["verify", &server.ledger()]);
     assert!(again.status.success(), "{}", text(&again));
+}
+
+/// A NATS server of its own, ended with the test.
+struct Nats {
+    process: Child,
+    url: String,
+    _folder: Folder,
+}
+
+impl Nats {
+    /// None where no binary is named.
+    fn start() -> Option<Self> {
+        let Some(binary) = std::env::var_os("SWITCHBOARD_TEST_NATS_BIN") else {
+            eprintln!("left out: SWITCHBOARD_TEST_NATS_BIN does not name a nats-server");
+            return None;
+        };
+        let folder = Folder::new();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut nats = Command::new(binary);
+        nats.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"]).arg(&folder.0);
+        let mut process = nats.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(process.try_wait().unwrap().is_none(), "nats-server ended");
+            std::thread::yield_now();
+        }
+        Some(Self { process, url: format!("nats://127.0.0.1:{port}"), _folder: folder })
+    }
+
+    /// Takes the newest event of a help thread out of JetStream.
+    async fn lose(&self) {
+        let client = async_nats::connect(&self.url).await.unwrap();
+        let stream = async_nats::jetstream::new(client).get_stream("SWITCHBOARD").await.unwrap();
+        let newest = stream.get_last_raw_message_by_subject("switchboard.*.workbox.>").await.unwrap();
+        stream.delete_message(newest.sequence).await.unwrap();
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn an_event_that_the_bus_lost_is_caught() {
+    let Some(binary) = binary() else { return };
+    let Some(nats) = Nats::start() else { return };
+    let server = Server::start(&binary, &[("SWITCHBOARD__BUS__URL", &nats.url)]);
+    let (run, _) = server.load(server.port, 40);
+    assert!(run.status.success(), "{}", text(&run));
+    let verify = || loadtest(&["verify", &server.ledger(), "--nats", &nats.url]);
+    let verified = verify();
+    assert!(verified.status.success(), "{}", text(&verified));
+    assert!(text(&verified).contains("events on the bus"), "{}", text(&verified));
+    tokio::runtime::Runtime::new().unwrap().block_on(nats.lose());
+    let verified = verify();
+    assert_eq!(verified.status.code(), Some(1), "{}", text(&verified));
+    assert!(text(&verified).contains("the bus holds each event once"), "{}", text(&verified));
 }

@@ -36,6 +36,8 @@ statements! {
     /// A stream begins.
     NEW_STREAM = "insert into stream (id, organization_id, kind, name, epoch, head, first_offset, owner_epoch) \
         values ($1, $2, $3, $4, $5, 0, 1, 0)";
+    /// Whether this event stands at this place.
+    IS_STORED = "select stream_offset from event where stream_id = $1 and stream_offset = $2 and id = $3";
 }
 
 /// Where streams stand; on PostgreSQL locked in ascending order.
@@ -122,13 +124,26 @@ pub(super) struct Written {
     pub events: Vec<CommittedEvent>,
 }
 
-/// Writes `appends` in one transaction. An error means that nothing of it is there.
+/// Why a commit did not succeed.
+pub(super) struct Unwritten {
+    pub error: StoreError,
+    /// The events of a commit whose answer was lost: all of them are there, or none. Empty: nothing is there.
+    pub doubtful: Vec<CommittedEvent>,
+}
+
+impl From<StoreError> for Unwritten {
+    fn from(error: StoreError) -> Self {
+        Self { error, doubtful: Vec::new() }
+    }
+}
+
+/// Writes `appends` in one transaction.
 pub(super) async fn write(
     db: &Db,
     node: NodeEpoch,
     epochs: &(dyn Fn() -> String + Sync),
     appends: &[Append],
-) -> Result<Written, StoreError> {
+) -> Result<Written, Unwritten> {
     let mut tx = db.begin().await?;
     let mut refusals: Vec<Option<Refusal>> = vec![None; appends.len()];
     // What can be refused without running anything of an append comes first: nothing of it may stay.
@@ -182,14 +197,29 @@ pub(super) async fn write(
     }
     update_heads(&mut tx, node, &heads).await?;
     failpoint!("journal.slow-commit", |ms| tokio::time::sleep(std::time::Duration::from_millis(ms)).await);
-    failpoint!("journal.commit-error", return Err(StoreError::planted()));
+    failpoint!("journal.commit-error", return Err(StoreError::planted().into()));
     failpoint!("journal.acknowledge-early", {
         // Nobody is told what stands nowhere; whoever waits is.
         return Ok(Written { events: Vec::new(), ..written });
     });
-    tx.commit().await?;
-    failpoint!("journal.unknown-commit", return Err(StoreError::planted()));
-    Ok(written)
+    let committed = tx.commit().await;
+    failpoint!("journal.unknown-commit", {
+        return Err(Unwritten { error: StoreError::planted(), doubtful: written.events });
+    });
+    match committed {
+        Ok(()) => Ok(written),
+        Err(error) => Err(Unwritten { error, doubtful: written.events }),
+    }
+}
+
+/// Whether an event stands where its commit was to put it.
+pub(super) async fn is_stored(db: &Db, event: &CommittedEvent) -> Result<bool, StoreError> {
+    let mut tx = db.begin().await?;
+    // On PostgreSQL a commit without an answer may still be under way: it holds the stream until it is through.
+    HEADS.all::<_, HeadRow>(&mut tx, &[event.stream], |v, id| v.bind(*id)).await?;
+    let found: Option<(i64,)> =
+        sql(IS_STORED).bind(event.stream).bind(event.offset).bind(event.id).optional(&mut tx).await?;
+    Ok(found.is_some())
 }
 
 /// Guards and statements of an append that has some, under a savepoint of its own.
