@@ -116,6 +116,8 @@ impl Cli {
         }
         let config = Config::load(self.config.as_deref())?;
         telemetry::start(&config.telemetry.log, config.telemetry.format);
+        #[cfg(feature = "failpoints")]
+        crate::base::failpoint::plant();
         match self.command {
             Command::Serve { demo } => serve(config, demo)?,
             Command::Migrate { restored } => app::migrate(&config, restored)?,

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::sync::watch;
 
 use crate::{
-    chaos::Server,
+    chaos::{Handicap, Server},
     client::{rest::Rest, wire::Format},
     failure::Failure,
     ledger::Book,
@@ -342,7 +342,7 @@ async fn run_against(run: &Run, scenario: Scenario, served: &mut Option<Server>)
     let (url, logins) = match served {
         Some(server) => {
             let people = server.populate(population.count(), population.rooms, population.members)?;
-            server.start(None).await?;
+            server.start(Handicap::None).await?;
             pids.extend(server.pid());
             (server.url.clone(), people.1)
         }

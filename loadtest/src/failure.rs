@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+/// Answers that do not say whether it took effect, of our own codes and of HTTP: an internal error, data that cannot be
+/// reached (the commit may stand, though its answer was lost on the way from the database), time that ran out.
+const UNDECIDED: [u32; 6] = [100, 431, 432, 500, 503, 504];
+
 /// Why a request has no good answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -28,7 +32,11 @@ impl Failure {
 
     /// Whether the request may have taken effect all the same.
     pub fn is_unknown(&self) -> bool {
-        matches!(self, Self::Disconnected | Self::TimedOut)
+        match self {
+            Self::Disconnected | Self::TimedOut => true,
+            Self::Refused(code, _) => UNDECIDED.contains(code),
+            Self::Unexpected(_) => false,
+        }
     }
 
     /// The server's own code, where it answered.

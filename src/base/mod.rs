@@ -4,6 +4,7 @@
 pub mod cache;
 pub mod changes;
 pub mod clock;
+pub mod failpoint;
 pub mod master_key;
 pub mod metrics;
 pub mod objects;

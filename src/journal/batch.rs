@@ -18,6 +18,7 @@ use super::{
     port::{Commit, CommittedEvent},
 };
 use crate::{
+    base::failpoint::failpoint,
     domain::{
         codes::Code,
         error::Error,
@@ -35,6 +36,8 @@ statements! {
     /// A stream begins.
     NEW_STREAM = "insert into stream (id, organization_id, kind, name, epoch, head, first_offset, owner_epoch) \
         values ($1, $2, $3, $4, $5, 0, 1, 0)";
+    /// Whether this event stands at this place.
+    IS_STORED = "select stream_offset from event where stream_id = $1 and stream_offset = $2 and id = $3";
 }
 
 /// Where streams stand; on PostgreSQL locked in ascending order.
@@ -121,13 +124,26 @@ pub(super) struct Written {
     pub commit: Commit,
 }
 
-/// Writes `appends` in one transaction. An error means that nothing of it is there.
+/// Why a commit did not succeed.
+pub(super) struct Unwritten {
+    pub error: StoreError,
+    /// What was committed if the answer alone was lost: all of it, or nothing. Empty: nothing is there.
+    pub doubtful: Commit,
+}
+
+impl From<StoreError> for Unwritten {
+    fn from(error: StoreError) -> Self {
+        Self { error, doubtful: Commit::default() }
+    }
+}
+
+/// Writes `appends` in one transaction.
 pub(super) async fn write(
     db: &Db,
     node: NodeEpoch,
     epochs: &(dyn Fn() -> String + Sync),
     appends: &[Append],
-) -> Result<Written, StoreError> {
+) -> Result<Written, Unwritten> {
     let mut tx = db.begin().await?;
     let mut refusals: Vec<Option<Refusal>> = vec![None; appends.len()];
     // What can be refused without running anything of an append comes first: nothing of it may stay.
@@ -176,6 +192,7 @@ pub(super) async fn write(
         written.outcomes.push(Ok(committed));
     }
     insert_messages(&mut tx, &messages).await?;
+    failpoint!("journal.torn-batch", std::process::abort());
     update_activity(&mut tx, &messages).await?;
     raise_markers(&mut tx, markers).await?;
     insert_events(&mut tx, &written.commit.events).await?;
@@ -183,8 +200,30 @@ pub(super) async fn write(
         stmt.clone().execute(&mut tx).await?;
     }
     update_heads(&mut tx, node, &heads).await?;
-    tx.commit().await?;
-    Ok(written)
+    failpoint!("journal.slow-commit", |ms| tokio::time::sleep(std::time::Duration::from_millis(ms)).await);
+    failpoint!("journal.commit-error", return Err(StoreError::planted().into()));
+    failpoint!("journal.acknowledge-early", {
+        // Nobody is told what stands nowhere; whoever waits is.
+        return Ok(Written { commit: Commit::default(), ..written });
+    });
+    let committed = tx.commit().await;
+    failpoint!("journal.unknown-commit", {
+        return Err(Unwritten { error: StoreError::planted(), doubtful: written.commit });
+    });
+    match committed {
+        Ok(()) => Ok(written),
+        Err(error) => Err(Unwritten { error, doubtful: written.commit }),
+    }
+}
+
+/// Whether an event stands where its commit was to put it.
+pub(super) async fn is_stored(db: &Db, event: &CommittedEvent) -> Result<bool, StoreError> {
+    let mut tx = db.begin().await?;
+    // On PostgreSQL a commit without an answer may still be under way: it holds the stream until it is through.
+    HEADS.all::<_, HeadRow>(&mut tx, &[event.stream], |v, id| v.bind(*id)).await?;
+    let found: Option<(i64,)> =
+        sql(IS_STORED).bind(event.stream).bind(event.offset).bind(event.id).optional(&mut tx).await?;
+    Ok(found.is_some())
 }
 
 /// Guards and statements of an append that has some, under a savepoint of its own.

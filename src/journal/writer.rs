@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_util::FutureExt as _;
@@ -14,10 +14,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     append::{Append, Committed},
-    batch,
+    batch::{self, Unwritten},
     fence::NodeEpoch,
     metrics::JournalMetrics,
-    port::AfterCommit,
+    port::{AfterCommit, Commit},
 };
 use crate::{
     base::{random::Random, tasks::Tasks},
@@ -27,6 +27,9 @@ use crate::{
     },
     store::{Db, StoreError},
 };
+
+/// How often the database is asked about a commit whose answer was lost, while nothing else is to be written.
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// Bounds of the journal.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +73,16 @@ impl Journal {
     ) -> Self {
         let (queue, jobs) = mpsc::channel(options.queue);
         let failing = Arc::new(AtomicBool::new(false));
-        let writer = Writer { db, node, options, random, after, metrics, failing: Arc::clone(&failing) };
+        let writer = Writer {
+            db,
+            node,
+            options,
+            random,
+            after,
+            metrics,
+            failing: Arc::clone(&failing),
+            doubtful: Commit::default(),
+        };
         tasks.spawn("journal", writer.run(jobs, tasks.stopping()));
         Self { queue, failing }
     }
@@ -123,11 +135,14 @@ struct Writer {
     after: Vec<Arc<dyn AfterCommit>>,
     metrics: JournalMetrics,
     failing: Arc<AtomicBool>,
+    /// What a commit did whose answer was lost. Nothing is written until it is known whether it took place, since
+    /// subscribers must hear of them first.
+    doubtful: Commit,
 }
 
 impl Writer {
     /// Runs until the server stops, and then until what was accepted before is written.
-    async fn run(self, mut jobs: mpsc::Receiver<Job>, stopping: impl Future<Output = ()>) {
+    async fn run(mut self, mut jobs: mpsc::Receiver<Job>, stopping: impl Future<Output = ()>) {
         let mut batch = Vec::new();
         let mut stopping = pin!(stopping.fuse());
         loop {
@@ -138,6 +153,12 @@ impl Writer {
                     jobs.close();
                     continue;
                 }
+                () = tokio::time::sleep(SETTLE), if !self.doubtful.is_empty() => {
+                    if let Err(error) = self.settle().await {
+                        tracing::warn!(%error, "whether the last commit took place is not known yet");
+                    }
+                    continue;
+                }
             }
             let (appends, waiters): (Vec<_>, Vec<_>) =
                 batch.drain(..).map(|Job { append, done }| (append, done)).unzip();
@@ -145,7 +166,7 @@ impl Writer {
         }
     }
 
-    async fn commit(&self, appends: Vec<Append>, waiters: Vec<Done>) {
+    async fn commit(&mut self, appends: Vec<Append>, waiters: Vec<Done>) {
         match self.write(&appends).await {
             Ok(outcomes) => {
                 for (done, outcome) in waiters.into_iter().zip(outcomes) {
@@ -174,19 +195,53 @@ impl Writer {
         }
     }
 
-    async fn write(&self, appends: &[Append]) -> Result<Vec<Result<Committed>>, StoreError> {
+    async fn write(&mut self, appends: &[Append]) -> Result<Vec<Result<Committed>>, StoreError> {
         let started = Instant::now();
-        let epochs = || self.random.token::<9>();
-        let written = batch::write(&self.db, self.node, &epochs, appends).await;
+        let random = self.random.clone();
+        let epochs = move || random.token::<9>();
+        let written = match self.settle().await {
+            Ok(()) => batch::write(&self.db, self.node, &epochs, appends).await,
+            Err(error) => Err(error.into()),
+        };
+        let written = written.map_err(|Unwritten { error, doubtful }| {
+            // Still in doubt about an earlier one, nothing new was tried.
+            if !doubtful.is_empty() {
+                self.doubtful = doubtful;
+            }
+            error
+        });
         self.metrics.observe(appends.len(), started.elapsed(), written.is_ok());
         self.failing.store(written.as_ref().is_err_and(StoreError::is_unavailable), Ordering::Release);
         let written = written?;
-        if !(written.commit.events.is_empty() && written.commit.rewritten.is_empty()) {
+        self.tell(&written.commit);
+        Ok(written.outcomes)
+    }
+
+    fn tell(&self, commit: &Commit) {
+        if !commit.is_empty() {
             for port in &self.after {
-                port.committed(&written.commit);
+                port.committed(commit);
             }
         }
-        Ok(written.outcomes)
+    }
+
+    /// Finds out whether the commit whose answer was lost took place. Those who waited for it were told that it failed and
+    /// will ask again; everybody else hears of its events now.
+    async fn settle(&mut self) -> Result<(), StoreError> {
+        if self.doubtful.is_empty() {
+            return Ok(());
+        }
+        let took_place = match self.doubtful.events.first() {
+            Some(first) => batch::is_stored(&self.db, first).await?,
+            // That something may have been rewritten does no harm.
+            None => true,
+        };
+        let commit = std::mem::take(&mut self.doubtful);
+        tracing::warn!(took_place, events = commit.events.len(), "a commit was not answered");
+        if took_place {
+            self.tell(&commit);
+        }
+        Ok(())
     }
 }
 

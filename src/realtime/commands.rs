@@ -167,12 +167,18 @@ pub(super) fn history(shard: &Rc<Shard>, connection: &Rc<Connection>, id: u32, r
                 visible.map(|(offset, data)| Publication { data, offset, ..Publication::default() });
             publications = within(bytes, visible);
         }
-        Ok(HistoryResult { publications, epoch: grant.epoch.to_string(), offset: grant.head })
+        let offset = known_head(grant.head, publications.iter().map(|one| one.offset));
+        Ok(HistoryResult { publications, epoch: grant.epoch.to_string(), offset })
     });
     shard.ask(connection, question, move |shard, connection, answer| match answer {
         Ok(result) => shard.reply(connection, Reply { id, history: Some(result), ..Reply::default() }),
         Err(refusal) => refuse(shard, connection, id, refusal),
     });
+}
+
+/// The head of a stream of which these offsets are shown: they were read after it, and may be newer.
+pub(super) fn known_head(head: u64, shown: impl Iterator<Item = u64>) -> u64 {
+    shown.fold(head, u64::max)
 }
 
 /// As many publications as fit into `bytes`, at least one.
@@ -187,4 +193,16 @@ pub(super) fn within(bytes: usize, publications: impl Iterator<Item = Publicatio
         fitting.push(publication);
     }
     fitting
+}
+
+#[cfg(test)]
+mod tests {
+    use super::known_head;
+
+    #[test]
+    fn a_head_is_not_behind_what_is_shown() {
+        assert_eq!(known_head(8, [7, 8, 9].into_iter()), 9);
+        assert_eq!(known_head(8, [3, 2].into_iter()), 8);
+        assert_eq!(known_head(8, std::iter::empty()), 8);
+    }
 }

@@ -14,6 +14,8 @@ mod commands;
 mod connection;
 mod disconnect;
 mod dispatch;
+#[cfg(feature = "failpoints")]
+mod faults;
 mod frame;
 pub mod gateway;
 mod greeting;

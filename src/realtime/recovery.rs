@@ -389,7 +389,10 @@ pub(super) fn deliver(shard: &Rc<Shard>, place: &Rc<Subscription>, frame: &Arc<F
             let position = place.position.get();
             if frame.offset == position + 1 || frame.offset == 0 {
                 place.position.set(position.max(frame.offset));
-                shard.push(&place.connection, place.bytes(frame));
+                let push = place.bytes(frame);
+                #[cfg(feature = "failpoints")]
+                let Some(push) = super::faults::spoil(shard, place, push) else { return true };
+                shard.push(&place.connection, push);
                 return true;
             }
             if frame.offset > position {

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{
     Disconnect, Unsubscribed,
+    commands::known_head,
     disconnect::{ProtocolError, close, error},
     hub::{Hub, Message, Selector},
     namespaces::Namespaces,
@@ -250,7 +251,7 @@ impl Backend<'_> {
     async fn stream_history(&self, request: Request) -> Answer {
         let grant = self.stream(&request.channel).await?;
         let stream = grant.stream.ok_or(error::NOT_AVAILABLE)?;
-        let answer = |publications: Vec<Value>| json!({"publications": publications, "epoch": &*grant.epoch, "offset": grant.head});
+        let answer = |publications: Vec<Value>, head: u64| json!({"publications": publications, "epoch": &*grant.epoch, "offset": head});
         if let Some(since) = &request.since
             && !since.epoch.is_empty()
             && *since.epoch != *grant.epoch
@@ -258,7 +259,7 @@ impl Backend<'_> {
             return Err(error::UNRECOVERABLE_POSITION);
         }
         let limit = match request.limit {
-            0 => return Ok(answer(Vec::new())),
+            0 => return Ok(answer(Vec::new(), grant.head)),
             some => usize::try_from(some).unwrap_or(usize::MAX).min(self.hub.options.history_page),
         };
         let from = request.since.as_ref().map(|since| since.offset);
@@ -269,11 +270,12 @@ impl Backend<'_> {
         };
         let page = PageRequest { stream, from, direction, limit, bytes: self.hub.options.page_bytes };
         let page = self.hub.backend().read(page).await.map_err(plain)?;
+        let head = known_head(grant.head, page.events.iter().map(|(offset, _)| *offset));
         let shown = page
             .events
             .into_iter()
             .map(|(offset, data)| publication(&Publication { data, offset, ..Publication::default() }));
-        Ok(answer(shown.collect()))
+        Ok(answer(shown.collect(), head))
     }
 
     async fn present(&self, channel: &str) -> Result<Vec<ClientInfo>, ProtocolError> {

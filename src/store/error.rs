@@ -48,6 +48,12 @@ impl StoreError {
         Self { cause: Cause::Shared(error), statement: None }
     }
 
+    /// A connection that is said to be lost.
+    #[cfg(feature = "failpoints")]
+    pub fn planted() -> Self {
+        sqlx::Error::Io(std::io::Error::other("a planted fault")).into()
+    }
+
     /// Adds which statement failed.
     #[must_use]
     pub(super) fn at(mut self, statement: SqlStr) -> Self {

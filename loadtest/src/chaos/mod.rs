@@ -1,7 +1,10 @@
 //! A server of our own, that is treated badly under load.
 
 mod acts;
+mod options;
+mod proxy;
 pub mod server;
+mod summary;
 
 use std::{
     fmt,
@@ -10,12 +13,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::{Args, ValueEnum};
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::sleep};
 
-pub use server::Server;
+pub use options::Chaos;
+pub use server::{Handicap, Server};
+
+use acts::Scene;
+use options::Act;
+use proxy::Proxy;
+use summary::Summary;
 
 use crate::{
     cli::{Files, say, to_json, write},
@@ -32,70 +40,6 @@ use crate::{
 
 /// How long everybody may need to come back.
 const BACK: Duration = Duration::from_secs(60);
-
-/// What is done to the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Act {
-    /// kill -9, then a new start
-    Kill,
-    /// SIGSTOP for a while
-    Pause,
-    /// SIGTERM, then a new start
-    Drain,
-    /// No space on the disk for a while
-    Full,
-    /// Any of them
-    Mix,
-}
-
-/// `loadtest chaos`.
-#[derive(Args)]
-pub struct Chaos {
-    /// What is done to the server
-    #[arg(value_enum)]
-    act: Act,
-    /// The switchboard binary
-    #[arg(long)]
-    binary: PathBuf,
-    /// How often
-    #[arg(long, default_value_t = 20)]
-    cycles: usize,
-    /// Milliseconds of load before each, at least and at most
-    #[arg(long, value_name = "FROM-TO", value_parser = range, default_value = "300-1500")]
-    load_ms: (u64, u64),
-    /// Milliseconds of a pause, at least and at most
-    #[arg(long, value_name = "FROM-TO", value_parser = range, default_value = "1000-10000")]
-    pause_ms: (u64, u64),
-    /// A database other than SQLite; an empty one
-    #[arg(long, value_name = "URL")]
-    database: Option<String>,
-    /// NATS server that the events go to; JetStream is checked, too
-    #[arg(long, value_name = "URL")]
-    nats: Option<String>,
-    /// Scenario of the load
-    #[arg(long, default_value = "chaos")]
-    scenario: String,
-    /// Where chance begins
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Folder for the result, its page and the ledger
-    #[arg(long, default_value = "loadtest-results")]
-    out: PathBuf,
-    /// Keep the server's folder, which is this one then
-    #[arg(long)]
-    keep: Option<PathBuf>,
-    /// Show nothing while it runs
-    #[arg(long)]
-    quiet: bool,
-}
-
-fn range(text: &str) -> Result<(u64, u64), String> {
-    let parsed = text.split_once('-').and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
-    match parsed {
-        Some((from, to)) if from <= to => Ok((from, to)),
-        _ => Err("written as 300-1500".to_owned()),
-    }
-}
 
 /// One act of violence and how the server came back from it.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -122,27 +66,46 @@ impl fmt::Display for Cycle {
     }
 }
 
+impl Cycle {
+    /// What was done, without how long it took.
+    pub fn name(&self) -> &str {
+        self.act.split(|c: char| c.is_ascii_digit()).next().unwrap_or_default().trim_end()
+    }
+}
+
 /// Runs it. False: something was lost, or somebody did not come back.
 pub async fn command(chaos: Chaos, stop: watch::Receiver<bool>) -> Result<bool, String> {
+    let proxy = match &chaos.database {
+        Some(url) => Some(Proxy::open(url).await?),
+        None => None,
+    };
     let mut settings = vec![("SWITCHBOARD__SERVER__DRAIN_SECONDS".to_owned(), "1".to_owned())];
-    let given = [("SWITCHBOARD__DATABASE__URL", &chaos.database), ("SWITCHBOARD__BUS__URL", &chaos.nats)];
+    let database = proxy.as_ref().map(|proxy| &proxy.url);
+    let given = [("SWITCHBOARD__DATABASE__URL", database), ("SWITCHBOARD__BUS__URL", chaos.nats.as_ref())];
     for (name, value) in given {
-        settings.extend(value.iter().map(|value| (name.to_owned(), value.clone())));
+        settings.extend(value.iter().map(|value| (name.to_owned(), (*value).clone())));
     }
     let server = Server::prepare(&chaos.binary, chaos.keep.as_deref(), &settings);
     let mut server = server.map_err(|error| format!("{}: {error}", chaos.binary.display()))?;
-    let outcome = violate(&chaos, &mut server, stop).await;
+    let outcome = violate(&chaos, &mut server, proxy.as_ref(), stop).await;
+    // Through the proxy it still stores what is left.
     server.stop().await;
     outcome
 }
 
-async fn violate(chaos: &Chaos, server: &mut Server, stop: watch::Receiver<bool>) -> Result<bool, String> {
+async fn violate(
+    chaos: &Chaos,
+    server: &mut Server,
+    proxy: Option<&Proxy>,
+    stop: watch::Receiver<bool>,
+) -> Result<bool, String> {
     let plain = |failure: Failure| failure.to_string();
+    let acts = chaos.acts(server.has_failpoints()?)?;
     let mut scenario = library::find(&chaos.scenario)?;
     scenario.seed = chaos.seed;
     let population = scenario.population.clone();
     let (_, logins) = server.populate(population.count(), population.rooms, population.members)?;
-    server.start(None).await?;
+    server.start(Handicap::None).await?;
     let rest = Rest::new(&server.url, None).map_err(plain)?;
     let cast = run::gather(&population, Target::Switchboard, &rest, logins, &[]).await.map_err(plain)?;
     let world = World::new(scenario, Target::Switchboard, rest.clone(), cast.people, cast.rooms);
@@ -157,7 +120,8 @@ async fn violate(chaos: &Chaos, server: &mut Server, stop: watch::Receiver<bool>
     };
     let (ended, end) = watch::channel(false);
     let load = tokio::spawn(run::run_in(world.clone(), options, end));
-    let cycles = cycles(chaos, server, &world, stop).await;
+    let mut scene = Scene { chaos, server, world, proxy };
+    let cycles = cycles(&mut scene, &acts, stop).await;
     let _ = ended.send(true);
     let outcome = load.await.map_err(|error| error.to_string())?;
     let cycles = cycles?;
@@ -174,12 +138,18 @@ async fn violate(chaos: &Chaos, server: &mut Server, stop: watch::Receiver<bool>
     if !chaos.quiet {
         say(&text::render(&report));
     }
-    let name = format!("chaos-{}", format!("{:?}", chaos.act).to_lowercase());
-    let files = Files::new(&chaos.out, &name, Shard::default(), report.began_us)?;
+    let files =
+        Files::new(&chaos.out, &format!("chaos-{}", chaos.act.name()), Shard::default(), report.began_us)?;
     let ledger = files.with("ledger.jsonl");
     outcome.book.write(&ledger).map_err(|error| error.to_string())?;
     write(&files.with("json"), &to_json(&report)?)?;
     write(&files.with("html"), &html::render(&report))?;
+    if let Some(path) = &chaos.summary {
+        let (database, bus) = (chaos.database.as_deref(), chaos.nats.is_some());
+        let summary = Summary::of(&report, chaos.act.name(), database, bus, scene.server.version()?);
+        let text = serde_json::to_string_pretty(&summary).map_err(|error| error.to_string())?;
+        write(path, &(text + "\n"))?;
+    }
     Ok(is_sound)
 }
 
@@ -197,35 +167,24 @@ fn finding(cycle: &Cycle) -> Option<Finding> {
 }
 
 async fn cycles(
-    chaos: &Chaos,
-    server: &mut Server,
-    world: &Arc<World>,
+    scene: &mut Scene<'_>,
+    acts: &[Act],
     stop: watch::Receiver<bool>,
 ) -> Result<Vec<Cycle>, String> {
+    let chaos = scene.chaos;
     let mut random = SmallRng::seed_from_u64(chaos.seed);
     let mut cycles = Vec::new();
     // Everybody is there before it begins.
-    whole(world).await;
+    whole(&scene.world).await;
     for number in 0..chaos.cycles {
         if *stop.borrow() {
             break;
         }
         sleep(Duration::from_millis(random.random_range(chaos.load_ms.0..=chaos.load_ms.1))).await;
-        let act = match chaos.act {
-            Act::Mix => [Act::Kill, Act::Pause, Act::Drain, Act::Full][random.random_range(0..4)],
-            one => one,
-        };
-        let mut cycle = Cycle { at: world.seconds(), ..Cycle::default() };
-        match act {
-            Act::Pause => {
-                let time = Duration::from_millis(random.random_range(chaos.pause_ms.0..=chaos.pause_ms.1));
-                acts::pause(server, world, &mut cycle, time).await?;
-            }
-            Act::Drain => acts::drain(server, &mut cycle).await?,
-            Act::Full => acts::full(server, &mut cycle).await?,
-            Act::Kill | Act::Mix => acts::kill(server, &mut cycle).await?,
-        }
-        cycle.whole_ms = whole(world).await.map(|took| took.as_secs_f64() * 1000.0);
+        let act = acts[random.random_range(0..acts.len())];
+        let mut cycle = Cycle { at: scene.world.seconds(), ..Cycle::default() };
+        scene.act(act, &mut random, &mut cycle).await?;
+        cycle.whole_ms = whole(&scene.world).await.map(|took| took.as_secs_f64() * 1000.0);
         if !chaos.quiet {
             eprintln!("{:>4}  {cycle}", number + 1);
         }
@@ -284,7 +243,5 @@ mod tests {
         assert!(finding(&cycle("drain", Some(3.0), Some(0))).is_none());
         assert!(finding(&cycle("drain", Some(3.0), Some(1))).is_some());
         assert!(finding(&cycle("drain", Some(3.0), None)).is_some());
-        assert_eq!(range("300-1500"), Ok((300, 1500)));
-        assert!(range("3-1").is_err());
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    process::{Command as Blocking, Stdio},
+    process::{Command as Blocking, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -20,6 +20,17 @@ use crate::people::{self, Login};
 
 /// How long a start may take.
 const START: Duration = Duration::from_secs(60);
+
+/// What a start is made harder by.
+#[derive(Clone, Copy, Debug)]
+pub enum Handicap<'a> {
+    /// Nothing.
+    None,
+    /// Kilobytes that one of its files may have.
+    FileLimit(u64),
+    /// Faults that are planted in it (`FAILPOINTS`).
+    Faults(&'a str),
+}
 
 /// A server of our own.
 pub struct Server {
@@ -59,17 +70,35 @@ impl Server {
         &self.folder
     }
 
-    fn admin(&self, arguments: &[&str]) -> Result<String, String> {
+    /// Lets the binary do something else than serve. Gives what it prints.
+    fn run(&self, arguments: &[&str], faults: &str) -> Result<Output, String> {
         let output = Blocking::new(&self.binary)
-            .arg("admin")
             .args(arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env("FAILPOINTS", faults)
             .output()
             .map_err(|error| error.to_string())?;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
+        Ok(output)
+    }
+
+    fn admin(&self, arguments: &[&str]) -> Result<String, String> {
+        let output = self.run(&[&["admin"], arguments].concat(), "")?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Whether faults can be planted in it: then it says so, whatever it does.
+    pub fn has_failpoints(&self) -> Result<bool, String> {
+        let output = self.run(&["check-config"], "journal.slow-commit=off")?;
+        Ok(String::from_utf8_lossy(&output.stderr).contains("faults are planted"))
+    }
+
+    /// Its name and version.
+    pub fn version(&self) -> Result<String, String> {
+        let output = self.run(&["--version"], "")?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
     /// Makes an organisation with people who sit in rooms. Gives its number and them.
@@ -96,15 +125,14 @@ impl Server {
         Ok((id, people::parse(&lines)?))
     }
 
-    /// Starts it and waits until it is ready; gives how long that took. `file_limit`: kilobytes that one of its files may
-    /// have.
-    pub async fn start(&mut self, file_limit: Option<u64>) -> Result<Duration, String> {
+    /// Starts it and waits until it is ready; gives how long that took.
+    pub async fn start(&mut self, handicap: Handicap<'_>) -> Result<Duration, String> {
         let began = Instant::now();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.folder.join("server.log"));
         let log = log.map_err(|error| error.to_string())?;
-        let mut command = match file_limit {
-            None => Command::new(&self.binary),
-            Some(kilobytes) => {
+        let mut command = match handicap {
+            Handicap::None | Handicap::Faults(_) => Command::new(&self.binary),
+            Handicap::FileLimit(kilobytes) => {
                 // Ignored signals stay ignored through exec: a write beyond the limit then fails, as on a full disk.
                 let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", kilobytes * 2);
                 let mut shell = Command::new("sh");
@@ -112,9 +140,11 @@ impl Server {
                 shell
             }
         };
+        let faults = if let Handicap::Faults(faults) = handicap { faults } else { "" };
         command
             .arg("serve")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env("FAILPOINTS", faults)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -143,6 +173,11 @@ impl Server {
     /// Its process.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().and_then(Child::id)
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
     }
 
     /// Sends it a signal.

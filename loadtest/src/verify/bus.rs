@@ -1,9 +1,6 @@
 //! JetStream against the histories: every stored event once by id, each stream in its order.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use async_nats::jetstream::{
     self,
@@ -12,7 +9,7 @@ use async_nats::jetstream::{
 use futures_util::StreamExt as _;
 use serde_json::Value;
 
-use super::{contains_all, fold::Fold};
+use super::fold::Fold;
 use crate::{
     client::subscription::identity,
     failure::{Failure, Outcome},
@@ -25,8 +22,9 @@ const LAG: Duration = Duration::from_secs(20);
 /// What one stream's events on the bus add up to.
 #[derive(Default)]
 struct OnBus {
-    last: i64,
-    ids: HashSet<u64>,
+    last: u64,
+    /// Where each event says that it stands.
+    offsets: HashMap<u64, u64>,
 }
 
 /// What came from the bus, event by event.
@@ -43,34 +41,52 @@ impl Bus {
         let key = identity(format!("{{\"id\":\"{id}\",").as_bytes());
         let offset = number(&event["streamoffset"]);
         let one = self.0.entry(channel.clone()).or_default();
-        if !one.ids.insert(key) {
-            return Err(Violation::new(
-                "the bus holds each event once",
-                channel,
-                format!("{id} came twice"),
-                Vec::new(),
-            ));
+        if let Some(before) = one.offsets.get(&key) {
+            let what = format!("{id} came twice");
+            let trail = vec![format!("it came as offset {before}"), event.to_string()];
+            return Err(Violation::new("the bus holds each event once", channel, what, trail));
         }
         if offset <= one.last {
             let what = format!("offset {offset} came after {}", one.last);
             return Err(Violation::new("the bus keeps the order", channel, what, vec![event.to_string()]));
         }
         one.last = offset;
+        one.offsets.insert(key, offset);
         Ok(())
     }
 
     /// The first channel of which events are missing.
     fn missing(&self, folds: &HashMap<String, Fold>) -> Option<(String, u64)> {
-        let none = HashSet::new();
+        let none = HashMap::new();
         folds.iter().find_map(|(channel, fold)| {
-            let ids = self.0.get(channel).map_or(&none, |one| &one.ids);
-            contains_all(ids, &fold.events).map(|index| (channel.clone(), fold.first + index as u64))
+            let known = self.0.get(channel).map_or(&none, |one| &one.offsets);
+            let index = fold.events.iter().position(|id| !known.contains_key(id))?;
+            Some((channel.clone(), fold.first + index as u64))
         })
+    }
+
+    /// What the bus told of a stream stands in its history, at the same offset.
+    fn agrees_with(&self, folds: &HashMap<String, Fold>) -> Result<(), Box<Violation>> {
+        for (channel, one) in &self.0 {
+            let Some(fold) = folds.get(channel) else { continue };
+            // What is older has been removed from the history, what is newer came after it was read.
+            let told = one.offsets.iter().filter(|(_, offset)| (fold.first..=fold.last).contains(*offset));
+            for (id, offset) in told {
+                let stands =
+                    usize::try_from(offset - fold.first).ok().and_then(|index| fold.events.get(index));
+                if stands != Some(id) {
+                    let what =
+                        format!("offset {offset} is {id:016x} on the bus, the history has another event");
+                    return Err(Violation::new("one truth", channel, what, Vec::new()));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
-fn number(value: &Value) -> i64 {
-    value.as_i64().or_else(|| value.as_str()?.parse().ok()).unwrap_or_default()
+fn number(value: &Value) -> u64 {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or_default()
 }
 
 /// `switchboard.<org>.<kind>.<id>.<type>`: the channel `<kind>:<id>`.
@@ -103,7 +119,7 @@ pub async fn compare(url: &str, folds: &HashMap<String, Fold>) -> Outcome<Result
             }
             Ok(None) => return Err(lost("the bus went away")),
             Err(_) => match bus.missing(folds) {
-                None => return Ok(Ok(count)),
+                None => return Ok(bus.agrees_with(folds).map(|()| count)),
                 Some(_) if tokio::time::Instant::now() < deadline => {}
                 Some((channel, offset)) => {
                     let what = format!("offset {offset} is not on the bus");
@@ -127,7 +143,7 @@ mod tests {
 
     const SUBJECT: &str = "switchboard.12.workbox.42.message.created";
 
-    fn event(number: u64, offset: i64) -> Vec<u8> {
+    fn event(number: u64, offset: u64) -> Vec<u8> {
         json!({ "id": format!("01a204e7-e525-7615-9929-{number:012x}"), "streamoffset": offset })
             .to_string()
             .into_bytes()
@@ -146,8 +162,11 @@ mod tests {
             fold.event(number, id.as_bytes()).unwrap();
         }
         let folds = HashMap::from([("workbox:42".to_owned(), fold)]);
-        // 2 came too late to count, but it came.
-        assert_eq!(bus.missing(&folds), None);
+        assert_eq!(bus.missing(&folds), Some(("workbox:42".to_owned(), 2)));
         assert_eq!(Bus::default().missing(&folds), Some(("workbox:42".to_owned(), 1)));
+        assert_eq!(bus.agrees_with(&folds), Ok(()));
+        let mut bus = Bus::default();
+        bus.take(SUBJECT, &event(2, 1)).unwrap();
+        assert_eq!(bus.agrees_with(&folds).unwrap_err().property, "one truth");
     }
 }

@@ -6,11 +6,11 @@ mod fold;
 mod reader;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
-use reader::Reader;
+use reader::{Reader, patiently};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -224,13 +224,12 @@ impl Check<'_> {
                 let Some(person) = members.get(workbox).and_then(|people| people.first()) else { continue };
                 tokens.insert(*workbox, token_of(&self.reader.workbox(*workbox, *person).await?)?);
             }
-            let shown = self.rest.get(&format!("/api/v1r1/workbox/attachments/{id}"), &tokens[workbox]).await;
-            let content = match shown {
-                Ok(shown) => {
-                    self.rest.content(path_of(shown["signed_url"].as_str().unwrap_or_default())).await
-                }
-                Err(failure) => Err(failure),
-            };
+            let path = format!("/api/v1r1/workbox/attachments/{id}");
+            let content = patiently(async || {
+                let shown = self.rest.get(&path, &tokens[workbox]).await?;
+                self.rest.content(path_of(shown["signed_url"].as_str().unwrap_or_default())).await
+            });
+            let content = content.await;
             let trail = vec![format!("{at}: {bytes} bytes were acknowledged with SHA-256 {sha256}")];
             let what = match content {
                 Ok(content) if hex::encode(Sha256::digest(&content)) == *sha256 => None,
@@ -252,9 +251,4 @@ impl Check<'_> {
 fn token_of(workbox: &serde_json::Value) -> Outcome<String> {
     let token = workbox["token"].as_str().map(str::to_owned);
     token.ok_or_else(|| Failure::Unexpected("a workbox came without its token".to_owned()))
-}
-
-/// Whether all of these are there.
-fn contains_all(all: &HashSet<u64>, wanted: &[u64]) -> Option<usize> {
-    wanted.iter().position(|one| !all.contains(one))
 }

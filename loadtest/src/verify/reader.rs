@@ -24,6 +24,8 @@ use crate::{
 
 /// How long one waits for a connection.
 const CONNECT: Duration = Duration::from_secs(20);
+/// How long a busy server is asked again.
+const PATIENCE: Duration = Duration::from_secs(90);
 /// Messages of one REST page.
 const PAGE: usize = 100;
 
@@ -100,11 +102,11 @@ impl Reader {
 
     /// Reads the whole history of a channel as this person; a violation ends the reading.
     pub async fn fold(&mut self, channel: &str, person: i64) -> Outcome<Result<Fold, Box<Violation>>> {
-        let client = self.socket(person).await?;
         let mut fold = Fold::new(channel);
         loop {
             let since = Position { offset: fold.last, epoch: String::new() };
-            let body = client.ask(Command::History { channel: channel.to_owned(), since, limit: -1 }).await?;
+            let page = Command::History { channel: channel.to_owned(), since, limit: -1 };
+            let body = patiently(async || self.socket(person).await?.ask(page.clone()).await).await?;
             for (offset, data) in &body.publications {
                 if let Err(violation) = fold.event(*offset, data) {
                     return Ok(Err(violation));
@@ -119,7 +121,8 @@ impl Reader {
     /// A help thread as this person sees it.
     pub async fn workbox(&self, workbox: i64, person: i64) -> Outcome<Value> {
         let token = self.person(person)?.token().await?;
-        self.rest.get(&format!("/api/v1r1/workboxes/{workbox}"), &token).await
+        let path = format!("/api/v1r1/workboxes/{workbox}");
+        patiently(async || self.rest.get(&path, &token).await).await
     }
 
     /// All messages of the help thread that this token is for.
@@ -127,7 +130,7 @@ impl Reader {
         let (mut all, mut after) = (Vec::new(), String::new());
         loop {
             let path = format!("/api/v1r1/workbox/messages?limit={PAGE}{after}");
-            let page = self.rest.get(&path, token).await?;
+            let page = patiently(async || self.rest.get(&path, token).await).await?;
             for entry in page["entries"].as_array().into_iter().flatten() {
                 all.push(Shown {
                     id: entry["id"].as_i64().unwrap_or_default(),
@@ -141,6 +144,19 @@ impl Reader {
                 Some(next) if !next.is_empty() => after = format!("&after={}", escaped(next)),
                 _ => return Ok(all),
             }
+        }
+    }
+}
+
+/// Asks again while the server is too busy to answer: reading twice changes nothing.
+pub async fn patiently<T>(mut ask: impl AsyncFnMut() -> Outcome<T>) -> Outcome<T> {
+    let began = tokio::time::Instant::now();
+    loop {
+        match ask().await {
+            Err(failure) if failure.is_unknown() && began.elapsed() < PATIENCE => {
+                sleep(Duration::from_millis(300)).await;
+            }
+            outcome => return outcome,
         }
     }
 }
