@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{Datelike as _, DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike as _, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// A moment in UTC, as microseconds since 1970. Both databases store it as BIGINT; the wire shows RFC 3339 with
@@ -131,7 +131,9 @@ mod tests {
             let time = Timestamp::parse_rfc3339(good).unwrap();
             assert_eq!(Timestamp::parse_rfc3339(&time.to_rfc3339()), Some(time), "{good}");
         }
-        for wrong in ["0000-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01", "+10000-01-01T00:00:00Z", "now"] {
+        for wrong in
+            ["0000-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01", "+10000-01-01T00:00:00Z", "now"]
+        {
             assert_eq!(Timestamp::parse_rfc3339(wrong), None, "{wrong}");
         }
     }

@@ -166,7 +166,9 @@ fn unquoted(text: &str) -> Option<(String, &str)> {
     while let Some((at, c)) = chars.next() {
         match c {
             '"' => return Some((value, &text[at + 1..])),
-            '\\' => value.push(chars.next_if(|(_, next)| matches!(next, '"' | '\\')).map_or(c, |(_, next)| next)),
+            '\\' => {
+                value.push(chars.next_if(|(_, next)| matches!(next, '"' | '\\')).map_or(c, |(_, next)| next))
+            }
             _ => value.push(c),
         }
     }
@@ -307,7 +309,10 @@ mod tests {
             let endless = || (0..1_000).map(|_| Ok(JUNK));
             assert_eq!(failure(form(endless().collect())).await, Code::TooLarge);
             let open = "--x\r\nContent-Disposition: form-data; name=\"name\"\r\nX: ";
-            assert_eq!(failure(form([Ok(open)].into_iter().chain(endless()).collect())).await, Code::TooLarge);
+            assert_eq!(
+                failure(form([Ok(open)].into_iter().chain(endless()).collect())).await,
+                Code::TooLarge
+            );
             // However much of the file comes in the piece with its headers.
             let mut upload = form([Ok(HEAD)].into_iter().chain(endless()).chain([Ok("\r\n--x--")]).collect());
             let mut part = upload.next().await.unwrap().unwrap();

@@ -115,12 +115,7 @@ pub enum Whole<'a> {
 
 impl Assembly {
     /// Takes a data frame.
-    pub fn take<'a>(
-        &mut self,
-        raw: &Raw,
-        payload: &'a [u8],
-        limit: usize,
-    ) -> Result<Whole<'a>, Violation> {
+    pub fn take<'a>(&mut self, raw: &Raw, payload: &'a [u8], limit: usize) -> Result<Whole<'a>, Violation> {
         match (&mut self.0, raw.opcode) {
             (None, Opcode::Continuation) => Err(PROTOCOL),
             (None, opcode) if raw.last => Ok(Whole::Borrowed(opcode, payload)),

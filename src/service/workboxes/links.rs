@@ -42,7 +42,8 @@ mod tests {
         let link = format!("https://help.example/thread/{GUEST}?sig=abc&action=join%5Fsession");
         assert_eq!(write("https://help.example", GUEST.parse().unwrap(), "abc", "join_session"), link);
         assert_eq!(read(&link), Some((GUEST.parse().unwrap(), "abc")));
-        for bad in ["", "x", "https://help.example/thread/", &format!("https://help.example/thread/{GUEST}")] {
+        for bad in ["", "x", "https://help.example/thread/", &format!("https://help.example/thread/{GUEST}")]
+        {
             assert_eq!(read(bad), None, "{bad}");
         }
         assert_eq!(read(&format!("{link}{}", "x".repeat(LIMIT))), None);
