@@ -204,7 +204,7 @@ async fn bodies(server: SocketAddr) {
         ("/connection/http_stream", ""),
         ("/connection/sse", ""),
         ("/emulation", ""),
-        ("/api/v1r1/auth", "Content-Type: application/json\n"),
+        ("/api/v1/anonymous/auth", "Content-Type: application/json\n"),
     ];
     let slow = kinds.iter().map(async |(path, kind)| {
         for length in ["Content-Length: 60000\n", "Transfer-Encoding: chunked\n"] {

@@ -38,7 +38,7 @@ async fn handshakes() {
         (vec![("Host: h\n", "Host: h\nSec-WebSocket-Protocol: chat, superchat\n")], "101"),
     ] {
         let (_socket, answer) = request(server.address, &head(&change)).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{change:?}: {answer}");
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{change:?}: {answer}");
         assert!(!answer.to_lowercase().contains("extensions"));
         if status == "101" {
             assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");
