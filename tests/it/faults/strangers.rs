@@ -281,8 +281,8 @@ fn strangers_at_the_door() {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let metrics = server.request("GET /metrics", "", &json!(null)).await.text();
-            let open = metrics.lines().find(|line| line.contains("connections ") && !line.starts_with('#'));
-            if open.unwrap().ends_with(" 0") {
+            let open = metrics.lines().find_map(|line| line.strip_prefix("switchboard_socket_connections "));
+            if open == Some("0") {
                 break;
             }
             assert!(Instant::now() < deadline, "{open:?}");
