@@ -281,7 +281,9 @@ fn strangers_at_the_door() {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let metrics = server.request("GET /metrics", "", &json!(null)).await.text();
-            let open = metrics.lines().find_map(|line| line.strip_prefix("switchboard_socket_realtime_connections "));
+            let open = metrics
+                .lines()
+                .find_map(|line| line.strip_prefix("switchboard_socket_realtime_connections "));
             if open == Some("0") {
                 break;
             }

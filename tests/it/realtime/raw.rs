@@ -1,6 +1,6 @@
 //! WebSocket by hand: handshakes and frames exactly as a test wants them, right or wrong.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -155,7 +155,7 @@ pub enum Back {
 pub struct Raw {
     pub socket: TcpStream,
     wire: Wire,
-    replies: std::collections::VecDeque<Back>,
+    replies: VecDeque<Back>,
 }
 
 impl Raw {
@@ -168,7 +168,7 @@ impl Raw {
         let change = format!("Host: h\nSec-WebSocket-Protocol: {protocol}\n");
         let (socket, answer) = request(address, &head(&[("Host: h\n", &change)])).await;
         assert!(answer.starts_with("HTTP/1.1 101 ") && answer.contains(protocol), "{answer}");
-        Self { socket, wire, replies: Default::default() }
+        Self { socket, wire, replies: VecDeque::new() }
     }
 
     /// Connects as somebody.
