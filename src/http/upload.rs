@@ -167,7 +167,7 @@ fn unquoted(text: &str) -> Option<(String, &str)> {
         match c {
             '"' => return Some((value, &text[at + 1..])),
             '\\' => {
-                value.push(chars.next_if(|(_, next)| matches!(next, '"' | '\\')).map_or(c, |(_, next)| next))
+                value.push(chars.next_if(|(_, next)| matches!(next, '"' | '\\')).map_or(c, |(_, next)| next));
             }
             _ => value.push(c),
         }

@@ -139,7 +139,7 @@ async fn silence(server: SocketAddr, token: &str) {
     // A frame that never ends is no answer.
     let dribbling = join_all((0..CROWD).map(async |_| {
         let mut client = Raw::open(server, Wire::Json).await;
-        client.send(&frame(FIN | TEXT, &[b' '; 60_000])[..59_000]).await;
+        client.send(&frame(FIN | TEXT, &vec![b' '; 60_000])[..59_000]).await;
         client
     }))
     .await;
@@ -234,7 +234,7 @@ async fn bodies(server: SocketAddr) {
         let mut socket = TcpStream::connect(server).await.unwrap();
         let head = format!("POST {path} HTTP/1.1\nHost: h\n{kind}Transfer-Encoding: chunked\n\n");
         socket.write_all(head.replace('\n', "\r\n").as_bytes()).await.unwrap();
-        let chunk = [b"10000\r\n", &[b' '; 0x10000][..], b"\r\n"].concat();
+        let chunk = [b"10000\r\n", &vec![b' '; 0x10000][..], b"\r\n"].concat();
         for _ in 0..40 {
             if socket.write_all(&chunk).await.is_err() {
                 break;

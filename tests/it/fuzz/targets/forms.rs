@@ -87,7 +87,7 @@ fn written(data: &[u8]) {
     let are_texts = |part: &Read| std::str::from_utf8(&part.content).is_ok_and(|text| !text.contains('\0'));
     match texts {
         Ok(texts) => {
-            assert!(texts.iter().map(String::as_bytes).eq(parts.iter().map(|part| &part.content[..])))
+            assert!(texts.iter().map(String::as_bytes).eq(parts.iter().map(|part| &part.content[..])));
         }
         Err(error) => {
             assert_eq!(error.code(), Code::ParametersInvalid);

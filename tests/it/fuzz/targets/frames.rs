@@ -91,7 +91,7 @@ pub fn read(data: &[u8]) -> bool {
         if *opcode == Opcode::Close {
             match codec::close_code(message) {
                 Ok(code) => {
-                    assert!((1000..5000).contains(&code) && !matches!(code, 1004..=1006 | 1015..=2999))
+                    assert!((1000..5000).contains(&code) && !matches!(code, 1004..=1006 | 1015..=2999));
                 }
                 Err(violation) => assert!(matches!(violation.code, 1002 | 1007)),
             }

@@ -99,7 +99,7 @@ async fn fragments() {
     let whole = echo(2, "fragment one, fragment two");
     let (one, two) = whole.split_at(45);
     let pieces: Vec<_> = whole.chunks(15).collect();
-    let [a, b, c, d, e] = pieces[..] else { panic!("{} pieces", pieces.len()) };
+    let [p1, p2, p3, p4, p5] = pieces[..] else { panic!("{} pieces", pieces.len()) };
     let answer = || echoed(2, "fragment one, fragment two");
     let mut cases = cases! {
         "5.1 a ping in two fragments": [frame(PING, b"a"), end("b")] => [Back::Close(1002)];
@@ -120,7 +120,7 @@ async fn fragments() {
         "5.18 a whole text within another": [begin(one), text(echo(3, "x"))] => [Back::Close(1002)];
         "5.18 a binary message within a text": [begin(one), frame(FIN | BINARY, two)] => [Back::Close(1002)];
         "5.19 five fragments with pings between them":
-            [begin(a), more(b), ping("1"), more(c), more(d), ping("2"), end(e)]
+            [begin(p1), more(p2), ping("1"), more(p3), more(p4), ping("2"), end(p5)]
             => [ponged("1"), ponged("2"), answer()];
         "5.20 a message after a fragmented one": [begin(one), end(two), text(echo(3, "x"))]
             => [answer(), echoed(3, "x")];

@@ -64,7 +64,7 @@ async fn lengths_that_nobody_can_mean() {
         "9 the largest length": [declared(FIN | BINARY, i64::MAX.cast_unsigned())] => [Back::Close(1009)];
         "9 a length with its highest bit": [declared(FIN | TEXT, u64::MAX)] => [Back::Close(1009)];
         "9 a fragment that is too long by itself": [declared(TEXT, 65_537)] => [Back::Close(1009)];
-        "9 one that is too long with those before": [frame(TEXT, &[b' '; 60_000]), more([b' '; 5_000]), end([b' '; 5_000])]
+        "9 one that is too long with those before": [frame(TEXT, &vec![b' '; 60_000]), more([b' '; 5_000]), end([b' '; 5_000])]
             => [Back::Close(1009)];
         "9 a command before": [text(echo(2, "x")), declared(FIN | TEXT, 1 << 40)]
             => [super::echoed(2, "x"), Back::Close(1009)];
