@@ -70,7 +70,8 @@ impl Serving {
             upload_limit: config.files.max_bytes,
         })
         .map_err(StartError::Other)?;
-        let hooks = socket::hooks(&kernel.hub, dispatcher.believed().clone(), dispatcher.cors().clone());
+        let (believed, cors) = (dispatcher.believed().clone(), dispatcher.cors().clone());
+        let hooks = socket::hooks(&kernel.hub, believed, cors, config.http.body_timeout_seconds);
         let running = server::start(bound, dispatcher, hooks, &config.http, REQUEST_GRACE)
             .map_err(|error| StartError::Listen(config.http.listen, error))?;
         let (address, http) = (running.address, running.handle());

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike as _, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// A moment in UTC, as microseconds since 1970. Both databases store it as BIGINT; the wire shows RFC 3339 with
@@ -51,9 +51,11 @@ impl Timestamp {
         self.date_time().to_rfc3339_opts(SecondsFormat::Micros, true)
     }
 
-    /// Reads RFC 3339 / ISO 8601 with any offset; `None` when the text is something else.
+    /// Reads RFC 3339 / ISO 8601 with any offset; `None` when the text is something else, or a time that its offset moves
+    /// out of the years that can be written.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
-        DateTime::parse_from_rfc3339(text.trim()).ok().map(|t| Self(t.timestamp_micros()))
+        let time = DateTime::parse_from_rfc3339(text.trim()).ok()?.to_utc();
+        (0..=9_999).contains(&time.year()).then(|| Self(time.timestamp_micros()))
     }
 
     /// As a `chrono` value, for display formats.
@@ -115,6 +117,24 @@ impl Clock {
     pub fn advance(&self, by: Duration) {
         if let Source::Manual(at) = &self.0 {
             at.fetch_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX), Ordering::AcqRel);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_can_be_written() {
+        for good in ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "2016-12-31T23:59:60+01:00"] {
+            let time = Timestamp::parse_rfc3339(good).unwrap();
+            assert_eq!(Timestamp::parse_rfc3339(&time.to_rfc3339()), Some(time), "{good}");
+        }
+        for wrong in
+            ["0000-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01", "+10000-01-01T00:00:00Z", "now"]
+        {
+            assert_eq!(Timestamp::parse_rfc3339(wrong), None, "{wrong}");
         }
     }
 }

@@ -2,22 +2,24 @@
 //! What they carry is `realtime`'s affair; here are origins, limits of bodies and the headers that keep proxies from
 //! buffering.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header},
-    web::{self, Bytes, PayloadConfig, ServiceConfig},
+    web::{self, Bytes, Payload, ServiceConfig},
 };
 use percent_encoding::percent_decode_str;
 
 use super::{
+    body,
     cors::Cors,
     remote::Believed,
     server::{Hooks, Upgrade},
 };
 use crate::{
     base::secret::Secret,
+    domain::codes::Code,
     realtime::{
         Hub,
         protocol::Encoding,
@@ -33,10 +35,11 @@ const SERVER_API_BYTES: usize = 1024 * 1024;
 /// Query parameter with the first frame of an `EventSource`, which cannot have a body.
 const CONNECT_PARAMETER: &str = "cf_connect";
 
-/// The hooks of [`super::server::start`]. `cors` marks the replies, `believed` judges where requests come from.
-pub fn hooks(hub: &Hub, believed: Believed, cors: Cors) -> Hooks {
+/// The hooks of [`super::server::start`]. `cors` marks the replies, `believed` judges where requests come from, `within`
+/// is the time that a body may take.
+pub fn hooks(hub: &Hub, believed: Believed, cors: Cors, within: Duration) -> Hooks {
     let upgrades = hub.clone();
-    let routes = Routes { hub: hub.clone(), believed, cors };
+    let routes = Routes { hub: hub.clone(), believed, cors, within };
     Hooks {
         upgrade: Arc::new(move |Upgrade { request, connection, remote }| {
             Box::pin(websocket::accept(upgrades.clone(), (request, connection), Some(remote.address)))
@@ -50,13 +53,13 @@ struct Routes {
     hub: Hub,
     believed: Believed,
     cors: Cors,
+    within: Duration,
 }
 
 type Handler = fn(&Routes, &HttpRequest, Bytes) -> HttpResponse;
 
 impl Routes {
     fn mount(self, config: &mut ServiceConfig) {
-        let limit = PayloadConfig::new(self.hub.options().max_message_bytes);
         let routes = Rc::new(self);
         for (path, handler) in [
             ("/connection/http_stream", http_stream as Handler),
@@ -64,22 +67,35 @@ impl Routes {
             ("/emulation", emulate as Handler),
         ] {
             let routes = routes.clone();
-            let handle = move |request: HttpRequest, body: Bytes| {
-                let response = routes.answer(&request, body, handler);
-                async move { response }
+            let handle = move |request: HttpRequest, payload: Payload| {
+                let routes = routes.clone();
+                async move {
+                    let limit = routes.hub.options().max_message_bytes;
+                    let mut response = match read(&request, payload, limit, routes.within).await {
+                        Ok(body) => routes.answer(&request, body, handler),
+                        Err(refusal) => refusal,
+                    };
+                    routes.cors.mark(request.headers().get(header::ORIGIN), response.headers_mut());
+                    response
+                }
             };
-            config.service(web::resource(path).app_data(limit.clone()).to(handle));
+            config.service(web::resource(path).to(handle));
         }
         if !routes.hub.has_server_api() {
             return;
         }
         for method in server_api::METHODS {
-            let hub = routes.hub.clone();
-            let call =
-                move |request: HttpRequest, body: Bytes| serve_backend(hub.clone(), method, request, body);
-            let route =
-                web::resource(format!("/api/{method}")).app_data(PayloadConfig::new(SERVER_API_BYTES));
-            config.service(route.route(web::post().to(call)));
+            let routes = routes.clone();
+            let call = move |request: HttpRequest, payload: Payload| {
+                let routes = routes.clone();
+                async move {
+                    match read(&request, payload, SERVER_API_BYTES, routes.within).await {
+                        Ok(body) => serve_backend(&routes.hub, method, request, body).await,
+                        Err(refusal) => refusal,
+                    }
+                }
+            };
+            config.service(web::resource(format!("/api/{method}")).route(web::post().to(call)));
         }
     }
 
@@ -92,7 +108,7 @@ impl Routes {
             forwarded: headers.contains_key(header::X_FORWARDED_FOR)
                 || headers.contains_key(header::FORWARDED),
         };
-        let mut response = if !transport::is_welcome(self.hub.options(), claimed) {
+        if !transport::is_welcome(self.hub.options(), claimed) {
             HttpResponse::Forbidden().finish()
         } else if request.method() == "OPTIONS" {
             HttpResponse::NoContent()
@@ -104,9 +120,7 @@ impl Routes {
             HttpResponse::UnsupportedMediaType().finish()
         } else {
             handler(self, request, body)
-        };
-        self.cors.mark(headers.get(header::ORIGIN), response.headers_mut());
-        response
+        }
     }
 
     fn opening(&self, request: &HttpRequest, frame: Bytes) -> Opening {
@@ -118,12 +132,31 @@ impl Routes {
     }
 }
 
+/// The body of a request, or what to answer to one that is too long or too slow: its connection ends with that.
+async fn read(
+    request: &HttpRequest,
+    payload: Payload,
+    limit: usize,
+    within: Duration,
+) -> Result<Bytes, HttpResponse> {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let declared = length.and_then(|length| length.parse().ok()).unwrap_or(0);
+    body::read(&mut payload.into_inner(), declared, limit, within).await.map_err(|error| {
+        let status = match error.code() {
+            Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Code::Timeout => StatusCode::REQUEST_TIMEOUT,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        HttpResponse::build(status).force_close().finish()
+    })
+}
+
 /// Answers a call of an application's backend.
-async fn serve_backend(hub: Hub, method: &'static str, request: HttpRequest, body: Bytes) -> HttpResponse {
+async fn serve_backend(hub: &Hub, method: &'static str, request: HttpRequest, body: Bytes) -> HttpResponse {
     let text = |name| request.headers().get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
     let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("apikey "));
     let key = Secret::new(text(SERVER_KEY_HEADER).or(bearer).unwrap_or_default());
-    match server_api::call(&hub, &key, method, &body).await {
+    match server_api::call(hub, &key, method, &body).await {
         Some(answer) => HttpResponse::Ok().content_type("application/json").body(answer.to_string()),
         None => HttpResponse::Unauthorized().finish(),
     }

@@ -3,6 +3,10 @@
 
 use std::{
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -21,20 +25,29 @@ const PIECES: usize = 8;
 const MAX_TEXT: usize = 64 * 1024;
 /// Most parts of a form.
 const MAX_PARTS: usize = 100;
+/// Most bytes before the content of a part: what stands before the form, its boundary, the part's headers.
+const MAX_HEAD: usize = 16 * 1024;
+/// The content of a part has the limit of the whole body only.
+const UNBOUNDED: usize = usize::MAX;
 
 /// A form that is being uploaded, part by part.
 #[derive(Debug)]
 pub struct Upload {
     form: multer::Multipart<'static>,
     parts: usize,
+    allowance: Allowance,
 }
 
+/// How many more bytes may be read where `multer` gathers them until it finds what it looks for. Without that, a body
+/// that holds no boundary would be gathered whole, and searched from its beginning with each piece.
+type Allowance = Arc<AtomicUsize>;
+
 /// The socket's end of an upload.
-pub(super) type Feed = mpsc::Sender<Result<Bytes>>;
+pub type Feed = mpsc::Sender<Result<Bytes>>;
 
 impl Upload {
     /// The boundary of a multipart content type; `None` for other content types.
-    pub(super) fn boundary(content_type: &str) -> Option<String> {
+    pub fn boundary(content_type: &str) -> Option<String> {
         let start = content_type.trim_start();
         if !start.get(..9).is_some_and(|kind| kind.eq_ignore_ascii_case("multipart")) {
             return None;
@@ -43,19 +56,23 @@ impl Upload {
     }
 
     /// A form with that boundary, and where the socket's pieces go.
-    pub(super) fn channel(boundary: String) -> (Feed, Self) {
+    pub fn channel(boundary: String) -> (Feed, Self) {
         let (feed, pieces) = mpsc::channel(PIECES);
-        (feed, Self { form: multer::Multipart::new(Pieces { pieces, fresh: false }, boundary), parts: 0 })
+        let allowance = Allowance::new(AtomicUsize::new(MAX_HEAD));
+        let pieces = Pieces { pieces, fresh: false, allowance: allowance.clone() };
+        (feed, Self { form: multer::Multipart::new(pieces, boundary), parts: 0, allowance })
     }
 
-    /// The next part; read the one before to its end, or drop it, first.
+    /// The next part; read the one before to its end first.
     pub async fn next(&mut self) -> Result<Option<Part>> {
+        self.allowance.store(MAX_HEAD, Ordering::Relaxed);
         let Some(field) = self.form.next_field().await.map_err(translate)? else { return Ok(None) };
         self.parts += 1;
         if self.parts > MAX_PARTS {
             return Err(Error::new(Code::TooLarge, format!("body: more than {MAX_PARTS} parts")));
         }
-        Ok(Some(Part { field }))
+        self.allowance.store(UNBOUNDED, Ordering::Relaxed);
+        Ok(Some(Part::new(field)))
     }
 }
 
@@ -63,17 +80,26 @@ impl Upload {
 #[derive(Debug)]
 pub struct Part {
     field: multer::Field<'static>,
+    name: String,
+    file_name: Option<String>,
 }
 
 impl Part {
+    fn new(field: multer::Field<'static>) -> Self {
+        let header = field.headers().get("content-disposition").map_or(&[][..], |value| value.as_bytes());
+        let header = std::str::from_utf8(header).unwrap_or_default();
+        let name = parameter(header, "name").unwrap_or_default();
+        Self { name, file_name: parameter(header, "filename"), field }
+    }
+
     /// Name of the form's field; empty when the part has none.
     pub fn name(&self) -> &str {
-        self.field.name().unwrap_or_default()
+        &self.name
     }
 
     /// The name of the file at the sender's.
     pub fn file_name(&self) -> Option<&str> {
-        self.field.file_name()
+        self.file_name.as_deref()
     }
 
     /// The media type as the sender says.
@@ -113,21 +139,69 @@ impl Stream for Part {
     }
 }
 
-/// The pieces of a body. Between the last of them and the end it pauses once: `multer` drains a stream in one go, and
-/// one that ends right then is taken for a form that was cut off, although its buffer holds the whole form.
+/// A parameter of a `Content-Disposition` header. `multer` looks for its name in the values of others, too.
+fn parameter(header: &str, name: &str) -> Option<String> {
+    let (_, mut rest) = header.split_once(';')?;
+    loop {
+        let (key, after) = rest.split_once('=')?;
+        let (value, after) = match after.trim_start().strip_prefix('"') {
+            Some(quoted) => unquoted(quoted)?,
+            None => {
+                let end = after.find(';').unwrap_or(after.len());
+                (after[..end].trim().to_owned(), &after[end..])
+            }
+        };
+        if key.trim().eq_ignore_ascii_case(name) {
+            return Some(value);
+        }
+        rest = after.split_once(';')?.1;
+    }
+}
+
+/// What stands before the closing quote, and what follows it. A backslash escapes quotes and itself; elsewhere it is one
+/// of a path, as some clients send.
+fn unquoted(text: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Some((value, &text[at + 1..])),
+            '\\' => {
+                value.push(chars.next_if(|(_, next)| matches!(next, '"' | '\\')).map_or(c, |(_, next)| next));
+            }
+            _ => value.push(c),
+        }
+    }
+    None
+}
+
+/// The pieces of a body. After each it pauses once: `multer` drains a stream in one go before it looks at what came, so
+/// that a fast sender's whole file would be gathered; and one that ends with its last piece is taken for a form that
+/// was cut off, although the whole form is there.
 struct Pieces {
     pieces: mpsc::Receiver<Result<Bytes>>,
     fresh: bool,
+    allowance: Allowance,
 }
 
 impl Stream for Pieces {
     type Item = Result<Bytes>;
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let piece = self.pieces.poll_recv(cx);
-        let was_fresh = std::mem::replace(&mut self.fresh, matches!(piece, Poll::Ready(Some(_))));
-        if was_fresh && matches!(piece, Poll::Ready(None)) {
+        if std::mem::take(&mut self.fresh) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
+        }
+        let left = self.allowance.load(Ordering::Relaxed);
+        if left == 0 {
+            let rule = format!("body: more than {MAX_HEAD} bytes before the content of a part");
+            return Poll::Ready(Some(Err(Error::new(Code::TooLarge, rule))));
+        }
+        let piece = self.pieces.poll_recv(cx);
+        if let Poll::Ready(Some(Ok(piece))) = &piece {
+            self.fresh = true;
+            if left != UNBOUNDED {
+                self.allowance.store(left.saturating_sub(piece.len()), Ordering::Relaxed);
+            }
         }
         piece
     }
@@ -167,6 +241,7 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
     }
 
+    const JUNK: &str = "0123456789012345678901234567890123456789012345678901234567890123456789";
     const HEAD: &str = "--x\r\nContent-Disposition: form-data; name=\"name\"\r\n\r\nhel";
 
     #[test]
@@ -211,7 +286,7 @@ mod tests {
         let (feed, pieces) = mpsc::channel(1);
         feed.try_send(Ok(Bytes::from_static(b"all"))).unwrap();
         drop(feed);
-        let mut pieces = Pieces { pieces, fresh: false };
+        let mut pieces = Pieces { pieces, fresh: false, allowance: Arc::new(UNBOUNDED.into()) };
         let mut poll = || Pin::new(&mut pieces).poll_next(&mut Context::from_waker(std::task::Waker::noop()));
         assert!(matches!(poll(), Poll::Ready(Some(Ok(_)))));
         assert!(poll().is_pending());
@@ -226,6 +301,46 @@ mod tests {
             assert_eq!(failure(form(vec![Ok(HEAD)])).await, Code::ParametersInvalid);
             assert_eq!(failure(form(vec![Ok("nonsense")])).await, Code::ParametersInvalid);
         });
+    }
+
+    #[test]
+    fn what_is_not_content_is_bounded() {
+        block(async {
+            let endless = || (0..1_000).map(|_| Ok(JUNK));
+            assert_eq!(failure(form(endless().collect())).await, Code::TooLarge);
+            let open = "--x\r\nContent-Disposition: form-data; name=\"name\"\r\nX: ";
+            assert_eq!(
+                failure(form([Ok(open)].into_iter().chain(endless()).collect())).await,
+                Code::TooLarge
+            );
+            // However much of the file comes in the piece with its headers.
+            let mut upload = form([Ok(HEAD)].into_iter().chain(endless()).chain([Ok("\r\n--x--")]).collect());
+            let mut part = upload.next().await.unwrap().unwrap();
+            let mut size = 0;
+            while let Some(chunk) = part.chunk().await.unwrap() {
+                size += chunk.len();
+            }
+            drop(part);
+            assert_eq!(size, "hel".len() + 1_000 * JUNK.len());
+            assert!(upload.next().await.unwrap().is_none());
+        });
+    }
+
+    #[test]
+    fn parameters() {
+        for (header, name, file_name) in [
+            ("form-data; name=\"a\"; filename=\"b c.txt\"", Some("a"), Some("b c.txt")),
+            ("form-data; filename=\"my name=x\" ; Name = a", Some("a"), Some("my name=x")),
+            ("form-data; name=\"a; filename=b\"", Some("a; filename=b"), None),
+            (r#"form-data; name="a\"b\\"; filename="C:\dir\x""#, Some(r#"a"b\"#), Some(r"C:\dir\x")),
+            ("form-data; filename*=UTF-8''x; name=", Some(""), None),
+            ("form-data; name=\"open", None, None),
+            ("form-data", None, None),
+            ("", None, None),
+        ] {
+            let found = (parameter(header, "name"), parameter(header, "filename"));
+            assert_eq!((found.0.as_deref(), found.1.as_deref()), (name, file_name), "{header}");
+        }
     }
 
     #[test]

@@ -203,8 +203,8 @@ pub(super) fn receive(shard: &Rc<Shard>, connection: &Rc<Connection>, frame: &[u
     }
 }
 
-/// Takes a command out of the connection's allowance, which refills with time. True when there was none left.
-fn passes_rate(shard: &Shard, connection: &Connection) -> bool {
+/// Takes a command (or control frame) out of the connection's allowance, which refills with time. True when there was none left.
+pub(super) fn passes_rate(shard: &Shard, connection: &Connection) -> bool {
     let options = &shard.hub.options;
     let now = shard.tick_after(Duration::ZERO);
     let (last, left) = connection.rate.get();

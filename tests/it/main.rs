@@ -17,6 +17,7 @@ mod cli;
 mod contract;
 mod delivery;
 mod faults;
+mod fuzz;
 mod harness;
 mod http;
 mod identity;

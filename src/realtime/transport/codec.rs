@@ -1,39 +1,49 @@
-//! WebSocket frames from a client (RFC 6455): masked, perhaps fragmented, bounded.
+//! WebSocket frames from a client (RFC 6455): masked, perhaps fragmented, bounded. Pure: bytes in, frames or the close
+//! code out, so that the fuzz targets try the very code that reads sockets.
 
 use std::ops::Range;
 
 use crate::realtime::Disconnect;
 
 /// A frame that is not allowed: the socket closes with this.
-pub(super) type Violation = Disconnect;
+pub type Violation = Disconnect;
 
 const PROTOCOL: Violation = Disconnect { code: 1002, reason: "protocol error" };
 const TEXT: Violation = Disconnect { code: 1007, reason: "invalid UTF-8" };
 const TOO_BIG: Violation = Disconnect { code: 1009, reason: "message too big" };
 /// A message of the other type than the connection's encoding.
-pub(super) const UNSUPPORTED: Violation = Disconnect { code: 1003, reason: "unsupported data" };
+pub const UNSUPPORTED: Violation = Disconnect { code: 1003, reason: "unsupported data" };
 
 /// What a peer may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Opcode {
+pub enum Opcode {
+    /// More of a message that began before.
     Continuation,
+    /// A message in UTF-8, or its beginning.
     Text,
+    /// A message of bytes, or its beginning.
     Binary,
+    /// The end, perhaps with a code and a reason.
     Close,
+    /// To be answered by a pong with the same payload.
     Ping,
+    /// An answer, or a sign of life.
     Pong,
 }
 
 /// One frame; the payload lies unmasked at `payload` of the buffer, the next frame begins at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Raw {
-    pub(super) last: bool,
-    pub(super) opcode: Opcode,
-    pub(super) payload: Range<usize>,
+pub struct Raw {
+    /// No fragment follows.
+    pub last: bool,
+    /// What it is.
+    pub opcode: Opcode,
+    /// Where in the buffer its content is.
+    pub payload: Range<usize>,
 }
 
 /// Reads the frame that begins at `start`; `None` while it is incomplete.
-pub(super) fn parse(buffer: &mut [u8], start: usize, limit: usize) -> Result<Option<Raw>, Violation> {
+pub fn parse(buffer: &mut [u8], start: usize, limit: usize) -> Result<Option<Raw>, Violation> {
     let Some(&[first, second]) = buffer.get(start..start + 2) else { return Ok(None) };
     let opcode = match first & 0x0f {
         0 => Opcode::Continuation,
@@ -51,17 +61,21 @@ pub(super) fn parse(buffer: &mut [u8], start: usize, limit: usize) -> Result<Opt
         return Err(PROTOCOL);
     }
     let extended = start + 2;
-    let (length, mask_at) = match second & 0x7f {
-        126 => match buffer.get(extended..extended + 2) {
-            Some(bytes) => (bytes.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)), extended + 2),
-            None => return Ok(None),
-        },
-        127 => match buffer.get(extended..extended + 8) {
-            Some(bytes) => (bytes.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)), extended + 8),
-            None => return Ok(None),
-        },
-        short => (u64::from(short), extended),
+    // A length stands in the shortest of its three forms (5.2).
+    let (width, least) = match second & 0x7f {
+        126 => (2, 126),
+        127 => (8, 1 << 16),
+        _ => (0, 0),
     };
+    let mask_at = extended + width;
+    let Some(bytes) = buffer.get(extended..mask_at) else { return Ok(None) };
+    let length = match width {
+        0 => u64::from(second & 0x7f),
+        _ => bytes.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)),
+    };
+    if length < least {
+        return Err(PROTOCOL);
+    }
     let Ok(length) = usize::try_from(length) else { return Err(TOO_BIG) };
     if length > limit {
         return Err(TOO_BIG);
@@ -87,10 +101,10 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
 
 /// Joins the fragments of a message.
 #[derive(Default)]
-pub(super) struct Assembly(Option<Box<(Opcode, Vec<u8>)>>);
+pub struct Assembly(Option<Box<(Opcode, Vec<u8>)>>);
 
 /// A whole message.
-pub(super) enum Whole<'a> {
+pub enum Whole<'a> {
     /// It came in one frame.
     Borrowed(Opcode, &'a [u8]),
     /// It came in several.
@@ -101,12 +115,7 @@ pub(super) enum Whole<'a> {
 
 impl Assembly {
     /// Takes a data frame.
-    pub(super) fn take<'a>(
-        &mut self,
-        raw: &Raw,
-        payload: &'a [u8],
-        limit: usize,
-    ) -> Result<Whole<'a>, Violation> {
+    pub fn take<'a>(&mut self, raw: &Raw, payload: &'a [u8], limit: usize) -> Result<Whole<'a>, Violation> {
         match (&mut self.0, raw.opcode) {
             (None, Opcode::Continuation) => Err(PROTOCOL),
             (None, opcode) if raw.last => Ok(Whole::Borrowed(opcode, payload)),
@@ -130,12 +139,12 @@ impl Assembly {
 }
 
 /// Text must be UTF-8.
-pub(super) fn check_text(text: &[u8]) -> Result<(), Violation> {
+pub fn check_text(text: &[u8]) -> Result<(), Violation> {
     std::str::from_utf8(text).map(drop).map_err(|_| TEXT)
 }
 
 /// The code to answer a close frame with.
-pub(super) fn close_code(payload: &[u8]) -> Result<u16, Violation> {
+pub fn close_code(payload: &[u8]) -> Result<u16, Violation> {
     match payload {
         [] => Ok(1000),
         [_] => Err(PROTOCOL),
@@ -188,6 +197,8 @@ mod tests {
             (client_frame(0x09, b""), PROTOCOL),
             (client_frame(0x89, &[0; 126]), PROTOCOL),
             (vec![0x81, 0x02, b'h', b'i'], PROTOCOL),
+            (vec![0x81, 0xfe, 0, 125], PROTOCOL),
+            (vec![0x81, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff], PROTOCOL),
             (client_frame(0x81, &[0; 101]), TOO_BIG),
             (vec![0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], TOO_BIG),
         ] {

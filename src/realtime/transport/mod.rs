@@ -5,7 +5,7 @@
 //! responses with `POST /emulation` for the way back; `http::socket` mounts them all.
 
 mod body;
-mod codec;
+pub mod codec;
 pub mod emulation;
 mod origin;
 pub mod websocket;

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     base::secret::Secret,
     realtime::{
-        Disconnect, Hub, Options,
+        Disconnect, Hub, Options, close,
         connection::{Connection, Life, Wakeup},
         protocol::Encoding,
         session::{self, Arrival},
@@ -110,10 +110,10 @@ fn handshake(options: &Options, request: &Request, address: Option<IpAddr>) -> R
     {
         return Err(StatusCode::BAD_REQUEST);
     }
-    if text(headers, header::SEC_WEBSOCKET_VERSION) != Some("13") {
+    if only(headers, header::SEC_WEBSOCKET_VERSION) != Some("13") {
         return Err(StatusCode::UPGRADE_REQUIRED);
     }
-    let key = text(headers, header::SEC_WEBSOCKET_KEY).ok_or(StatusCode::BAD_REQUEST)?;
+    let key = only(headers, header::SEC_WEBSOCKET_KEY).ok_or(StatusCode::BAD_REQUEST)?;
     if STANDARD.decode(key).map_or(0, |key| key.len()) != 16 {
         return Err(StatusCode::BAD_REQUEST);
     }
@@ -121,14 +121,17 @@ fn handshake(options: &Options, request: &Request, address: Option<IpAddr>) -> R
     if !origin::is_welcome(options, Claimed { origin: text(headers, header::ORIGIN), host, forwarded }) {
         return Err(StatusCode::FORBIDDEN);
     }
-    let offered = text(headers, header::SEC_WEBSOCKET_PROTOCOL).unwrap_or_default();
+    let offers = |protocol| {
+        let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
+        lists.filter_map(|list| list.to_str().ok()).any(|list| has_token(list, protocol))
+    };
     let query = request.uri().query().unwrap_or_default();
-    let (wire, protocol) = if has_token(offered, PROTOBUF) {
+    let (wire, protocol) = if offers(PROTOBUF) {
         (Wire::SocketProtobuf, Some(PROTOBUF))
     } else if query.split('&').any(|part| part == "cf_protocol=protobuf") {
         (Wire::SocketProtobuf, None)
     } else {
-        (Wire::SocketJson, has_token(offered, JSON).then_some(JSON))
+        (Wire::SocketJson, offers(JSON).then_some(JSON))
     };
     let accept = STANDARD.encode(Sha1::new().chain_update(key).chain_update(ACCEPT_SUFFIX).finalize());
     let arrival = Arrival {
@@ -140,6 +143,12 @@ fn handshake(options: &Options, request: &Request, address: Option<IpAddr>) -> R
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).map(HeaderValue::to_str).and_then(Result::ok)
+}
+
+/// A header that must not come twice.
+fn only(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    let mut values = headers.get_all(name);
+    values.next().filter(|_| values.next().is_none())?.to_str().ok()
 }
 
 fn has_token(list: &str, wanted: &str) -> bool {
@@ -226,6 +235,10 @@ fn frames(
         at = raw.payload.end;
         let payload = &buffer[raw.payload.clone()];
         match raw.opcode {
+            // They are cheaper to send than to answer, so they come out of the same allowance as commands.
+            Opcode::Ping | Opcode::Pong if session::passes_rate(shard, connection) => {
+                return Err(close::TOO_MANY_REQUESTS);
+            }
             Opcode::Ping => shard.push(connection, socket_frame(OPCODE_PONG, payload)),
             Opcode::Pong => {}
             Opcode::Close if connection.is_open() => {

@@ -8,6 +8,7 @@ mod change;
 mod create;
 mod fields;
 mod guests;
+pub mod links;
 mod procedures;
 pub mod view;
 

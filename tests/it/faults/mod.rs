@@ -10,3 +10,4 @@ mod ledger;
 mod panics;
 mod postgres;
 mod stopping;
+mod strangers;

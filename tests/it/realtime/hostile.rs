@@ -3,43 +3,13 @@
 use std::{net::SocketAddr, sync::atomic::Ordering, time::Duration};
 
 use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{Client, Server};
-
-const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-
-/// Sends a raw request and returns the head of the answer.
-async fn request(address: SocketAddr, head: &str) -> (TcpStream, String) {
-    let mut socket = TcpStream::connect(address).await.unwrap();
-    socket.write_all(head.replace('\n', "\r\n").as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    let _ = tokio::time::timeout(Duration::from_secs(5), async {
-        while !answer.ends_with(b"\r\n\r\n") {
-            match socket.read_u8().await {
-                Ok(byte) => answer.push(byte),
-                Err(_) => break,
-            }
-        }
-    })
-    .await;
-    (socket, String::from_utf8(answer).unwrap())
-}
-
-fn head(change: &[(&str, &str)]) -> String {
-    let mut head = format!(
-        "GET /connection/websocket HTTP/1.1\nHost: h\nConnection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\nSec-WebSocket-Key: {KEY}\n\n"
-    );
-    for (from, to) in change {
-        assert!(head.contains(from), "{from}");
-        head = head.replace(from, to);
-    }
-    head
-}
+use super::{
+    Client, Server,
+    raw::{KEY, head, request},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn handshakes() {
@@ -57,14 +27,27 @@ async fn handshakes() {
         (vec![(key_line.as_str(), "")], "400"),
         (vec![(KEY, "short")], "400"),
         (vec![("Connection: Upgrade\n", "")], "400"),
+        (vec![("Upgrade\n", "keep-alive, Upgrade\n"), ("Upgrade: websocket", "UPGRADE: WebSocket")], "101"),
+        (vec![("Upgrade: websocket\n", "")], "404"),
+        (vec![("Upgrade: websocket", "Upgrade: h2c")], "404"),
+        (vec![("HTTP/1.1", "HTTP/1.0")], "400"),
+        (vec![("Version: 13", "Version: 13, 8")], "426"),
+        (vec![("Sec-WebSocket-Version: 13\n", "")], "426"),
+        (vec![(key_line.as_str(), &format!("{key_line}{key_line}"))], "400"),
+        (vec![("Host: h\n", "Host: h\nSec-WebSocket-Version: 8\n")], "426"),
+        (vec![("Host: h\n", "Host: h\nSec-WebSocket-Protocol: chat, superchat\n")], "101"),
     ] {
         let (_socket, answer) = request(server.address, &head(&change)).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{change:?}: {answer}");
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{change:?}: {answer}");
         assert!(!answer.to_lowercase().contains("extensions"));
         if status == "101" {
             assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");
         }
     }
+    // One list of protocols may stand in several headers.
+    let protocols = "Host: h\nSec-WebSocket-Protocol: chat\nSec-WebSocket-Protocol: x, centrifuge-protobuf\n";
+    let (_socket, answer) = request(server.address, &head(&[("Host: h\n", protocols)])).await;
+    assert!(answer.to_lowercase().contains("sec-websocket-protocol: centrifuge-protobuf\r\n"), "{answer}");
     let deflate = head(&[("Host: h\n", "Host: h\nSec-WebSocket-Extensions: permessage-deflate\n")]);
     let (_socket, answer) = request(server.address, &deflate).await;
     assert!(answer.starts_with("HTTP/1.1 101 ") && !answer.contains("deflate"));

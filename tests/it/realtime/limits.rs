@@ -120,6 +120,48 @@ async fn too_many_subscriptions_commands_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_subscriptions() {
+    let options = Options { commands_per_second: 100_000, max_subscriptions: 256, ..Options::default() };
+    let server = Server::with(options).await;
+    let mut greedy = server.join(7).await;
+    let (mut taken, mut refused) = (0, 0);
+    for from in (0..10_000).step_by(100) {
+        let one = |n| json!({"id": 100 + n, "subscribe": {"channel": format!("workbox:{n}")}}).to_string();
+        greedy.send_text(&(from..from + 100).map(one).collect::<Vec<_>>().join("\n")).await;
+        for id in from..from + 100 {
+            let reply = greedy.reply(100 + id).await;
+            match reply["error"]["code"].as_u64() {
+                None => taken += 1,
+                Some(code) => {
+                    assert_eq!(code, 106);
+                    refused += 1;
+                }
+            }
+        }
+    }
+    // The inbox is one of them.
+    assert_eq!((taken, refused), (255, 9_745));
+    assert_eq!(server.hub.metrics().subscriptions.get(), 256);
+    // Asked for all at once, they are a flood.
+    let options = Options { command_burst: 1_000, ..Options::default() };
+    let hasty = Server::with(options).await;
+    let mut client = hasty.join(7).await;
+    for n in 0..10_000 {
+        client.try_send(&json!({"id": 100 + n, "subscribe": {"channel": format!("workbox:{n}")}})).await;
+    }
+    assert_eq!(client.closed().await, 3013);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn positions_of_thousands_of_channels_are_looked_at_where_they_are_of_use() {
+    let server = Server::start().await;
+    let mut client = Client::open(server.address).await;
+    let subs: serde_json::Map<_, _> = (0..4_000).map(|n| (format!("x{n}"), json!({}))).collect();
+    let reply = client.call(json!({"connect": {"token": "7", "subs": subs}})).await;
+    assert_eq!(reply["connect"]["subs"].as_object().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn commands_under_way_hold_back_the_socket_but_lose_nothing() {
     let options = Options { max_in_flight: 4, ..Options::default() };
     let server = Server::with(options).await;

@@ -10,6 +10,8 @@ mod inboxes;
 mod jwks;
 mod limits;
 mod namespaces;
+pub mod raw;
+mod rfc6455;
 mod sdk;
 mod server;
 mod server_keys;

@@ -19,6 +19,9 @@ use tokio::runtime::Handle;
 
 use super::{Client, Journal, backend::Backing};
 
+/// Time that a body may take.
+const BODY: Duration = Duration::from_secs(2);
+
 pub struct Server {
     pub address: SocketAddr,
     pub hub: Hub,
@@ -39,7 +42,7 @@ impl Server {
         let journal = Journal::new(hub.clone(), clock);
         hub.attach(Arc::new(Backing(journal.clone())));
         let cors = Cors::new(serde_json::from_value(serde_json::json!(["*"])).unwrap(), []);
-        let hooks = socket::hooks(&hub, Believed::default(), cors);
+        let hooks = socket::hooks(&hub, Believed::default(), cors, BODY);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let server = actix_server::Server::build()

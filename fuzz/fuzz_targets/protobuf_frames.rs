@@ -1,0 +1,3 @@
+#![no_main]
+
+switchboard_fuzz::fuzz!("protobuf_frames");
