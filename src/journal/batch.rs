@@ -127,13 +127,13 @@ pub(super) struct Written {
 /// Why a commit did not succeed.
 pub(super) struct Unwritten {
     pub error: StoreError,
-    /// What was committed if the answer alone was lost: all of it, or nothing. Empty: nothing is there.
-    pub doubtful: Commit,
+    /// What was to be committed, where only the answer is missing: all of it is there, or nothing.
+    pub doubtful: Option<Commit>,
 }
 
 impl From<StoreError> for Unwritten {
     fn from(error: StoreError) -> Self {
-        Self { error, doubtful: Commit::default() }
+        Self { error, doubtful: None }
     }
 }
 
@@ -208,11 +208,11 @@ pub(super) async fn write(
     });
     let committed = tx.commit().await;
     failpoint!("journal.unknown-commit", {
-        return Err(Unwritten { error: StoreError::planted(), doubtful: written.commit });
+        return Err(Unwritten { error: StoreError::planted(), doubtful: Some(written.commit) });
     });
     match committed {
         Ok(()) => Ok(written),
-        Err(error) => Err(Unwritten { error, doubtful: written.commit }),
+        Err(error) => Err(Unwritten { error, doubtful: Some(written.commit) }),
     }
 }
 

@@ -42,13 +42,6 @@ pub struct Commit {
     pub rewritten: Vec<StreamId>,
 }
 
-impl Commit {
-    /// Nobody needs to hear of it.
-    pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.rewritten.is_empty()
-    }
-}
-
 /// Called once per commit that touched the log, in commit order, before the waiters are answered. Must not block.
 pub trait AfterCommit: Send + Sync + 'static {
     /// `commit` is durable.

@@ -81,7 +81,7 @@ impl Journal {
             after,
             metrics,
             failing: Arc::clone(&failing),
-            doubtful: Commit::default(),
+            doubtful: None,
         };
         tasks.spawn("journal", writer.run(jobs, tasks.stopping()));
         Self { queue, failing }
@@ -135,9 +135,9 @@ struct Writer {
     after: Vec<Arc<dyn AfterCommit>>,
     metrics: JournalMetrics,
     failing: Arc<AtomicBool>,
-    /// What a commit did whose answer was lost. Nothing is written until it is known whether it took place, since
-    /// subscribers must hear of them first.
-    doubtful: Commit,
+    /// A commit whose answer was lost. Nothing is written until it is known whether it took place, since subscribers
+    /// must hear of it first.
+    doubtful: Option<Commit>,
 }
 
 impl Writer {
@@ -153,7 +153,7 @@ impl Writer {
                     jobs.close();
                     continue;
                 }
-                () = tokio::time::sleep(SETTLE), if !self.doubtful.is_empty() => {
+                () = tokio::time::sleep(SETTLE), if self.doubtful.is_some() => {
                     if let Err(error) = self.settle().await {
                         tracing::warn!(%error, "whether the last commit took place is not known yet");
                     }
@@ -173,8 +173,9 @@ impl Writer {
                     done(outcome);
                 }
             }
-            Err(error) if appends.len() > 1 && !error.is_unavailable() => {
-                // A data error in one append must not take its neighbours along: write each alone.
+            Err(error) if appends.len() > 1 && !error.is_unavailable() && self.doubtful.is_none() => {
+                // A data error in one append must not take its neighbours along: write each alone. A commit that may
+                // have taken place is not written again.
                 tracing::warn!(error = %error, appends = appends.len(), "batch failed, writing one by one");
                 for (append, done) in appends.into_iter().zip(waiters) {
                     let chain = append.chain.clone();
@@ -204,10 +205,7 @@ impl Writer {
             Err(error) => Err(error.into()),
         };
         let written = written.map_err(|Unwritten { error, doubtful }| {
-            // Still in doubt about an earlier one, nothing new was tried.
-            if !doubtful.is_empty() {
-                self.doubtful = doubtful;
-            }
+            self.doubtful = self.doubtful.take().or(doubtful);
             error
         });
         self.metrics.observe(appends.len(), started.elapsed(), written.is_ok());
@@ -218,7 +216,7 @@ impl Writer {
     }
 
     fn tell(&self, commit: &Commit) {
-        if !commit.is_empty() {
+        if !(commit.events.is_empty() && commit.rewritten.is_empty()) {
             for port in &self.after {
                 port.committed(commit);
             }
@@ -226,19 +224,18 @@ impl Writer {
     }
 
     /// Finds out whether the commit whose answer was lost took place. Those who waited for it were told that it failed and
-    /// will ask again; everybody else hears of its events now.
+    /// will ask again; everybody else hears of it now.
     async fn settle(&mut self) -> Result<(), StoreError> {
-        if self.doubtful.is_empty() {
-            return Ok(());
-        }
-        let took_place = match self.doubtful.events.first() {
+        let Some(commit) = &self.doubtful else { return Ok(()) };
+        let took_place = match commit.events.first() {
             Some(first) => batch::is_stored(&self.db, first).await?,
-            // That something may have been rewritten does no harm.
+            // To drop copies of what was rewritten is never wrong.
             None => true,
         };
-        let commit = std::mem::take(&mut self.doubtful);
         tracing::warn!(took_place, events = commit.events.len(), "a commit was not answered");
-        if took_place {
+        if let Some(commit) = self.doubtful.take()
+            && took_place
+        {
             self.tell(&commit);
         }
         Ok(())
