@@ -253,7 +253,7 @@ mod tests {
     fn one_text_per_engine_and_size() {
         assert_eq!(
             PAIRS.texts(Dialect::Sqlite)[1],
-            "insert into t (a, b) select * from (values (?,?),(?,?)) as v where column1 is not null"
+            "insert or fail into t (a, b) select * from (values (?,?),(?,?)) as v where column1 is not null"
         );
         assert_eq!(
             PAIRS.texts(Dialect::Postgres),
