@@ -8,8 +8,8 @@ const SETTINGS: &str = "
     [server]
     drain_seconds = 0
     [realtime]
-    ping_seconds = 2
-    pong_seconds = 1
+    ping_seconds = 4
+    pong_seconds = 3
     connect_seconds = 1
     max_subscriptions = 4
     commands_per_second = 50

@@ -34,8 +34,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("HTTP__HEAD_TIMEOUT_SECONDS", "1"),
     ("HTTP__BODY_TIMEOUT_SECONDS", "1"),
     ("REALTIME__CONNECT_SECONDS", "2"),
-    ("REALTIME__PING_SECONDS", "2"),
-    ("REALTIME__PONG_SECONDS", "1"),
+    ("REALTIME__PING_SECONDS", "4"),
+    ("REALTIME__PONG_SECONDS", "3"),
     ("SERVER__DRAIN_SECONDS", "0"),
 ];
 /// What the server may need on top for all of them together.
