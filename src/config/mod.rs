@@ -12,6 +12,7 @@ mod database;
 mod files;
 mod http;
 mod notices;
+mod read;
 mod realtime;
 mod retention;
 mod server;
@@ -92,8 +93,7 @@ impl Config {
     }
 
     fn from(figment: Figment) -> Result<Self, ConfigError> {
-        let mut config: Self = figment
-            .extract()
+        let mut config: Self = read::extract(&figment)
             .map_err(|errors| ConfigError::Wrong(errors.into_iter().map(Mistake::from).collect()))?;
         config.resolve();
         let mistakes: Vec<_> = config
