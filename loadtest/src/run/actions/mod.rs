@@ -85,6 +85,8 @@ pub async fn perform(world: &Arc<World>, mut due: Due) {
         }
         // There was nothing to do it with.
         Ok(false) => {}
+        // Whoever asked went away meanwhile: that says nothing of the server.
+        Err(Failure::Left) => {}
         // While the server is treated badly, failures are counted apart: they are what was asked for.
         Err(failure) if world.rough.load(Ordering::Relaxed) => world.count_failure("while_rough", &failure),
         Err(failure) => world.count_failure(metric, &failure),
