@@ -13,6 +13,8 @@ pub enum Failure {
     Refused(u32, String),
     /// The connection ended before the answer: whether it took effect is unknown.
     Disconnected,
+    /// This side ended the connection before the answer, as the scenario wanted it.
+    Left,
     /// No answer in time: whether it took effect is unknown.
     TimedOut,
     /// The answer is not what the contract says.
@@ -25,6 +27,7 @@ impl Failure {
         match self {
             Self::Refused(code, name) => format!("{code} {name}"),
             Self::Disconnected => "disconnected".to_owned(),
+            Self::Left => "left".to_owned(),
             Self::TimedOut => "timed out".to_owned(),
             Self::Unexpected(what) => format!("unexpected: {}", what.chars().take(80).collect::<String>()),
         }
@@ -33,7 +36,7 @@ impl Failure {
     /// Whether the request may have taken effect all the same.
     pub fn is_unknown(&self) -> bool {
         match self {
-            Self::Disconnected | Self::TimedOut => true,
+            Self::Disconnected | Self::Left | Self::TimedOut => true,
             Self::Refused(code, _) => UNDECIDED.contains(code),
             Self::Unexpected(_) => false,
         }

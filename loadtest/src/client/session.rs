@@ -52,6 +52,8 @@ pub(super) struct Session {
     next_id: u32,
     connected_us: u64,
     stall: Option<Duration>,
+    /// What is answered while there is no connection.
+    absence: Failure,
 }
 
 impl Session {
@@ -72,6 +74,7 @@ impl Session {
             next_id: 1,
             connected_us: 0,
             stall: None,
+            absence: Failure::Disconnected,
         }
     }
 
@@ -98,6 +101,7 @@ impl Session {
                 }
             };
             if !matches!(end, End::Closed) {
+                self.absence = if matches!(end, End::Away) { Failure::Left } else { Failure::Disconnected };
                 self.forget();
             }
             match end {
@@ -132,7 +136,7 @@ impl Session {
         }
         for (_, pending) in self.pending.drain() {
             if let Pending::Ask(answer) | Pending::Place(_, Some(answer), _) = pending {
-                let _ = answer.send(Err(Failure::Disconnected));
+                let _ = answer.send(Err(self.absence.clone()));
             }
         }
     }
@@ -141,11 +145,11 @@ impl Session {
     fn offline(&mut self, order: Order) -> bool {
         match order {
             Order::Ask(_, answer) => {
-                let _ = answer.send(Err(Failure::Disconnected));
+                let _ = answer.send(Err(self.absence.clone()));
             }
             Order::Subscribe(channel, answer) => {
                 self.place(&channel, false);
-                let _ = answer.send(Err(Failure::Disconnected));
+                let _ = answer.send(Err(self.absence.clone()));
             }
             Order::Where(answer) => self.tell_places(answer),
             Order::Close => return false,

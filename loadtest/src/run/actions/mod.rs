@@ -83,8 +83,8 @@ pub async fn perform(world: &Arc<World>, mut due: Due) {
         Ok(true) => {
             world.stats.metric(metric).record(world.watch.now_us().saturating_sub(due.at_us));
         }
-        // There was nothing to do it with.
-        Ok(false) => {}
+        // There was nothing to do it with, or whoever asked went away meanwhile: that says nothing of the server.
+        Ok(false) | Err(Failure::Left) => {}
         // While the server is treated badly, failures are counted apart: they are what was asked for.
         Err(failure) if world.rough.load(Ordering::Relaxed) => world.count_failure("while_rough", &failure),
         Err(failure) => world.count_failure(metric, &failure),
