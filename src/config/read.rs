@@ -1,6 +1,8 @@
 //! Reads the configuration out of figment's values. figment has a deserializer of its own, generic over the ways of
 //! treating values: each of our types would be compiled six times for it, which is a tenth of the whole library.
 
+#![expect(clippy::result_large_err, reason = "figment's errors are what it makes; they end the program")]
+
 use figment::{
     Error, Figment,
     value::{Num, Tag, Value},
