@@ -25,8 +25,9 @@ const PIECES: usize = 8;
 const MAX_TEXT: usize = 64 * 1024;
 /// Most parts of a form.
 const MAX_PARTS: usize = 100;
-/// Most bytes before the content of a part: what stands before the form, its boundary, the part's headers.
-const MAX_HEAD: usize = 16 * 1024;
+/// Most bytes that are read while a part's beginning is looked for: what stands before the form, its boundary, the part's
+/// headers, and as much of the content as comes in the same pieces.
+const MAX_HEAD: usize = 256 * 1024;
 /// The content of a part has the limit of the whole body only.
 const UNBOUNDED: usize = usize::MAX;
 
@@ -306,7 +307,7 @@ mod tests {
     #[test]
     fn what_is_not_content_is_bounded() {
         block(async {
-            let endless = || (0..1_000).map(|_| Ok(JUNK));
+            let endless = || (0..5_000).map(|_| Ok(JUNK));
             assert_eq!(failure(form(endless().collect())).await, Code::TooLarge);
             let open = "--x\r\nContent-Disposition: form-data; name=\"name\"\r\nX: ";
             assert_eq!(
@@ -321,7 +322,7 @@ mod tests {
                 size += chunk.len();
             }
             drop(part);
-            assert_eq!(size, "hel".len() + 1_000 * JUNK.len());
+            assert_eq!(size, "hel".len() + 5_000 * JUNK.len());
             assert!(upload.next().await.unwrap().is_none());
         });
     }
