@@ -84,7 +84,8 @@ fn visit_number<'de, V: Visitor<'de>>(number: Num, visitor: V) -> Result<V::Valu
     } else if let Some(signed) = number.to_i128().and_then(|n| i64::try_from(n).ok()) {
         visitor.visit_i64(signed)
     } else {
-        visitor.visit_f64(number.to_f64().unwrap_or(f64::NAN))
+        let float = number.to_f64().ok_or_else(|| Error::from("a number of 64 bits is needed".to_owned()))?;
+        visitor.visit_f64(float)
     }
 }
 

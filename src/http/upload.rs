@@ -26,7 +26,8 @@ const MAX_TEXT: usize = 64 * 1024;
 /// Most parts of a form.
 const MAX_PARTS: usize = 100;
 /// Most bytes that are read while a part's beginning is looked for: what stands before the form, its boundary, the part's
-/// headers, and as much of the content as comes in the same pieces.
+/// headers, and as much of the content as comes in the same pieces. While it looks for the first boundary `multer` asks
+/// for another piece behind its look, and for one more before the next, so two whole pieces may be there unseen.
 const MAX_HEAD: usize = 256 * 1024;
 /// The content of a part has the limit of the whole body only.
 const UNBOUNDED: usize = usize::MAX;
@@ -302,6 +303,21 @@ mod tests {
             assert_eq!(failure(form(vec![Ok(HEAD)])).await, Code::ParametersInvalid);
             assert_eq!(failure(form(vec![Ok("nonsense")])).await, Code::ParametersInvalid);
         });
+    }
+
+    #[test]
+    fn pieces_that_were_not_looked_at_are_no_reason_to_refuse() {
+        let (feed, pieces) = mpsc::channel(PIECES);
+        let mut pieces = Pieces { pieces, fresh: false, allowance: Arc::new(MAX_HEAD.into()) };
+        let mut poll = || Pin::new(&mut pieces).poll_next(&mut Context::from_waker(std::task::Waker::noop()));
+        assert!(poll().is_pending());
+        // The largest pieces arrive right behind the look, and right before the next one.
+        for _ in 0..2 {
+            feed.try_send(Ok(Bytes::from(vec![0; 64 * 1024]))).unwrap();
+            assert!(matches!(poll(), Poll::Ready(Some(Ok(_)))));
+            assert!(poll().is_pending());
+        }
+        assert!(poll().is_pending(), "nothing more has come");
     }
 
     #[test]
