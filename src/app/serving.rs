@@ -103,6 +103,7 @@ fn gateway(kernel: &Kernel, teller: Teller) -> Gateway {
         tails: kernel.wired.tails.clone(),
         services: Arc::clone(&kernel.services),
         clock: ports.clock.clone(),
+        random: ports.random.clone(),
         hub: kernel.hub.clone(),
         teller,
         limits,

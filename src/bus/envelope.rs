@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::{
-    base::clock::Timestamp,
+    base::{clock::Timestamp, trace::Trace},
     domain::{
         event::StreamKind,
         ids::{Offset, OrgId},
@@ -35,6 +35,8 @@ pub struct Envelope<'a> {
     pub kind: &'a str,
     /// When it happened.
     pub time: Timestamp,
+    /// The request it came of; `None` for events of before traces were kept.
+    pub trace: Option<Trace>,
     /// The publication's `data` as JSON text.
     pub body: &'a str,
 }
@@ -53,6 +55,8 @@ struct CloudEvent<'a> {
     streamepoch: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     streamoffset: Option<Offset>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<Trace>,
     #[serde(skip_serializing_if = "Option::is_none")]
     datacontenttype: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,6 +86,7 @@ impl Envelope<'_> {
             orgid: self.organization,
             streamepoch: self.epoch,
             streamoffset: self.offset,
+            traceparent: self.trace,
             datacontenttype: data.map(|_| "application/json"),
             data,
         };
@@ -118,13 +123,15 @@ mod tests {
             id: Uuid::nil(),
             kind: "message.created",
             time: Timestamp(1_800_000_000_123_456),
+            trace: Trace::from_bytes(&[0xab; 25]),
             body,
         };
         let sent: Value = serde_json::from_slice(&envelope.encode()).unwrap();
         let expected = json!({
             "specversion": "1.0", "id": Uuid::nil(), "source": "/organizations/12/workboxes/42",
             "type": "switchboard.message.created", "subject": "workbox:42", "time": "2027-01-15T08:00:00.123456Z",
-            "orgid": 12, "streamepoch": "abc", "streamoffset": 7, "datacontenttype": "application/json",
+            "orgid": 12, "streamepoch": "abc", "streamoffset": 7,
+            "traceparent": format!("00-{}-{}-ab", "ab".repeat(16), "ab".repeat(8)), "datacontenttype": "application/json",
             "data": serde_json::from_str::<Value>(body).unwrap(),
         });
         assert_eq!(sent, expected);

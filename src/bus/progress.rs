@@ -107,6 +107,7 @@ mod tests {
             kind: "message.created".to_owned(),
             time: Timestamp(seq),
             data: "{}".to_owned(),
+            trace: None,
             organization_id: OrgId(1),
             stream_kind: "workbox".to_owned(),
             channel: format!("workbox:{stream}"),

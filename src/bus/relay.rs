@@ -17,7 +17,7 @@ use super::{
     subject,
 };
 use crate::{
-    base::{clock::Clock, metrics::RelayMetrics, tasks::Tasks},
+    base::{clock::Clock, metrics::RelayMetrics, tasks::Tasks, trace::Trace},
     domain::{event::StreamKind, ids::StreamId},
     journal::{AfterCommit, Commit},
     store::{
@@ -280,6 +280,7 @@ fn envelope_of(row: &LogRow) -> Option<Envelope<'_>> {
         id: row.id,
         kind: &row.kind,
         time: row.time,
+        trace: row.trace.as_deref().and_then(Trace::from_bytes),
         body: &row.data,
     })
 }

@@ -7,8 +7,7 @@ use super::Reply;
 use crate::config::Origins;
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-const HEADERS: &str =
-    "authorization, content-type, idempotency-key, x-request-id, range, if-range, if-none-match";
+const HEADERS: &str = "authorization, content-type, idempotency-key, x-request-id, traceparent, tracestate, range, if-range, if-none-match";
 const EXPOSED: &str =
     "retry-after, x-request-id, content-disposition, content-range, accept-ranges, etag, allow";
 

@@ -36,6 +36,7 @@ use crate::{
         metrics::{self, Metrics, Observe as _},
         random::Random,
         tasks::Tasks,
+        trace::{self, Trace},
     },
     config,
     domain::{
@@ -230,13 +231,18 @@ impl Dispatcher {
                 upload: std::sync::Mutex::new(upload),
             },
         };
+        let random = &self.parts.random;
+        let trace = header("traceparent").and_then(|header| Trace::follow(header, random));
+        let trace = trace.unwrap_or_else(|| Trace::begin(random));
         let span = tracing::info_span!(
             "request",
             http.operation = entry.op.id,
             http.route = entry.template,
-            request.id = &**id
+            request.id = &**id,
+            trace.id = %trace.id()
         );
-        let mut task = self.parts.tasks.runtime().spawn(self.clone().run(job).instrument(span));
+        let work = trace::within(trace, self.clone().run(job)).instrument(span);
+        let mut task = self.parts.tasks.runtime().spawn(work);
         let result = match pump {
             None => task.await,
             // The socket can be read by this thread only, so the upload is handed over from here.

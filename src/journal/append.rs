@@ -8,7 +8,7 @@ use std::sync::{
 use uuid::Uuid;
 
 use crate::{
-    base::clock::Timestamp,
+    base::{clock::Timestamp, trace::Trace},
     domain::{
         codes::Code,
         error::Error,
@@ -33,6 +33,8 @@ pub struct Append {
     pub chain: Option<Chain>,
     /// True where a refusal leaves the owner's state right: the chain goes on behind it.
     pub harmless: bool,
+    /// The request it is made for. [`Journal::submit`](super::Journal::submit) knows it; timers begin one.
+    pub trace: Option<Trace>,
 }
 
 /// Appends that were decided one upon the other: once one of them fails, those behind it are refused too, since the

@@ -18,7 +18,7 @@ use super::{
     port::{Commit, CommittedEvent},
 };
 use crate::{
-    base::failpoint::failpoint,
+    base::{failpoint::failpoint, trace::Trace},
     domain::{
         codes::Code,
         error::Error,
@@ -60,8 +60,8 @@ static MESSAGES: Bulk = Bulk::new(
     "where column1 is not null",
 );
 static EVENTS: Bulk = Bulk::new(
-    "insert into event (stream_id, stream_offset, id, type, time, data) select * from",
-    &[Int, Int, Column::Uuid, Text, Int, Text],
+    "insert into event (stream_id, stream_offset, id, type, time, data, trace) select * from",
+    &[Int, Int, Column::Uuid, Text, Int, Text, Bytes],
     "where column1 is not null",
 );
 /// Newest message and time per conversation, without internal ones and with them.
@@ -387,6 +387,7 @@ fn place_events(
             kind: event.kind,
             id: event.id,
             time: event.time,
+            trace: append.trace,
             body: event.body.clone(),
         });
     }
@@ -420,6 +421,7 @@ async fn insert_events(tx: &mut Tx, events: &[CommittedEvent]) -> Result<(), Sto
             .bind(event.kind)
             .bind(event.time)
             .bind(std::str::from_utf8(&event.body).unwrap_or_default())
+            .bind(event.trace.map(Trace::to_bytes))
     };
     EVENTS.execute(tx, events, fill).await.map(drop)
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::{
-    base::clock::Timestamp,
+    base::{clock::Timestamp, trace::Trace},
     domain::ids::{Offset, OrgId, StreamId},
 };
 
@@ -29,6 +29,8 @@ pub struct CommittedEvent {
     pub id: Uuid,
     /// When it happened.
     pub time: Timestamp,
+    /// The request it came of.
+    pub trace: Option<Trace>,
     /// The publication's `data` as JSON text.
     pub body: Bytes,
 }

@@ -20,7 +20,11 @@ use super::{
     port::{AfterCommit, Commit},
 };
 use crate::{
-    base::{random::Random, tasks::Tasks},
+    base::{
+        random::Random,
+        tasks::Tasks,
+        trace::{self, Trace},
+    },
     domain::{
         codes::Code,
         error::{Error, Result},
@@ -58,6 +62,7 @@ struct Job {
 pub struct Journal {
     queue: mpsc::Sender<Job>,
     failing: Arc<AtomicBool>,
+    random: Random,
 }
 
 impl Journal {
@@ -77,18 +82,19 @@ impl Journal {
             db,
             node,
             options,
-            random,
+            random: random.clone(),
             after,
             metrics,
             failing: Arc::clone(&failing),
             doubtful: None,
         };
         tasks.spawn("journal", writer.run(jobs, tasks.stopping()));
-        Self { queue, failing }
+        Self { queue, failing, random }
     }
 
     /// Hands an append over; `done` is called exactly once, after the commit (or with the error).
-    pub fn submit(&self, append: Append, done: impl FnOnce(Result<Committed>) + Send + 'static) {
+    pub fn submit(&self, mut append: Append, done: impl FnOnce(Result<Committed>) + Send + 'static) {
+        append.trace = Some(trace::current().unwrap_or_else(|| Trace::begin(&self.random)));
         let job = Job { append, done: Box::new(done) };
         match self.queue.try_send(job) {
             Ok(()) => {}

@@ -13,7 +13,7 @@ use super::{
     shell::{Arbiters, Do, Env, Live, Shell, Wake},
 };
 use crate::{
-    base::{clock::Clock, random::Random, tasks::Tasks},
+    base::{clock::Clock, random::Random, tasks::Tasks, trace},
     domain::{
         codes::Code,
         error::{Error, Result},
@@ -117,7 +117,7 @@ where
                     () = slot.gone.cancelled() => {}
                 }
             }
-            match actor.try_send(Do(command)) {
+            match actor.try_send(Do(command, trace::current())) {
                 Ok(()) => return Ok(()),
                 Err(SendError::Full(_)) => {
                     self.0.ground.metrics.refused(L::KIND);
@@ -126,7 +126,7 @@ where
                         "too many requests for this at once, try again",
                     ));
                 }
-                Err(SendError::Closed(Do(returned))) => {
+                Err(SendError::Closed(Do(returned, _))) => {
                     command = returned;
                     slot.gone.cancelled().await;
                 }

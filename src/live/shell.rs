@@ -13,6 +13,7 @@ use super::{flight::Flight, metrics::LiveMetrics};
 use crate::base::{
     clock::{Clock, Timestamp},
     random::Random,
+    trace::{self, Trace},
 };
 
 /// State that an actor owns. Its methods are synchronous and do no I/O.
@@ -162,7 +163,8 @@ impl<L: Live> Drop for Shell<L> {
     }
 }
 
-pub(super) struct Do<L: Live>(pub L::Command);
+/// A command, and the request that it came of.
+pub(super) struct Do<L: Live>(pub L::Command, pub Option<Trace>);
 
 impl<L: Live> Message for Do<L> {
     type Result = ();
@@ -171,14 +173,14 @@ impl<L: Live> Message for Do<L> {
 impl<L: Live> Handler<Do<L>> for Shell<L> {
     type Result = ();
 
-    fn handle(&mut self, Do(command): Do<L>, ctx: &mut Self::Context) {
+    fn handle(&mut self, Do(command, trace): Do<L>, ctx: &mut Self::Context) {
         if self.env.flight.is_broken() {
             // Dropping the command tells its waiter to try again.
             ctx.stop();
             return;
         }
         self.last_used = self.env.now();
-        self.step(ctx, |live, env| live.handle(command, env));
+        trace::during(trace, || self.step(ctx, |live, env| live.handle(command, env)));
     }
 }
 

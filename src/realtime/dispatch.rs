@@ -58,6 +58,7 @@ impl Shard {
                 let _ = answer.send(users.collect());
             }
             Message::Disconnect(selector, disconnect) => {
+                self.sweeps.borrow_mut().note(&selector, disconnect);
                 self.selected(&selector).iter().for_each(|connection| self.close(connection, disconnect));
             }
             Message::Unsubscribe(channel, selector, why) => {

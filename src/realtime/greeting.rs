@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{
     connection::Connection,
-    disconnect::{close, error},
+    disconnect::{Disconnect, close, error},
     port::{ConnectGrant, Hello, Identity, RefreshGrant, Refusal},
     protocol::{
         ConnectRequest, ConnectResult, Push, RefreshResult, Reply, SubscribePush, SubscribeRequest,
@@ -20,6 +20,7 @@ use super::{
     session::{Connecting, Phase, identity, refuse},
     shard::Shard,
     subscription::Target,
+    sweeps::Mark,
     timers::{set_timer, time_left},
 };
 use crate::base::{clock::Timestamp, secret::Secret};
@@ -54,10 +55,23 @@ pub(super) fn connect(shard: &Rc<Shard>, connection: &Rc<Connection>, id: u32, r
         transport: connection.wire.transport(),
         address: arrival.address,
     };
+    let mark = shard.sweeps.borrow().mark();
     let question = shard.hub.backend().connect(hello);
     shard.ask(connection, question, move |shard, connection, answer| {
+        if let Some(end) =
+            answer.as_ref().ok().and_then(|grant| swept(shard, connection, &mark, &grant.identity))
+        {
+            return shard.close(connection, end);
+        }
         greeted(shard, connection, id, subs, answer);
     });
+}
+
+/// How the connection ends if that was ordered for this identity since the mark.
+fn swept(shard: &Shard, connection: &Connection, mark: &Mark, identity: &Identity) -> Option<Disconnect> {
+    let sweeps = shard.sweeps.borrow();
+    let Some(mut orders) = sweeps.since(mark) else { return Some(close::FORCE_RECONNECT) };
+    orders.find(|(selector, _)| selector.matches(connection.id, identity)).map(|(_, end)| *end)
 }
 
 fn greeted(
@@ -210,8 +224,14 @@ pub(super) fn refresh(shard: &Rc<Shard>, connection: &Rc<Connection>, id: u32, t
     if let Some(answer) = shard.hub.namespaces.refresh(token, now) {
         return refreshed(shard, connection, id, &before, answer);
     }
+    let mark = shard.sweeps.borrow().mark();
     let question = shard.hub.backend().refresh(connection.id, before.clone(), Secret::new(token));
     shard.ask(connection, question, move |shard, connection, answer| {
+        if let Some(end) =
+            answer.as_ref().ok().and_then(|grant| swept(shard, connection, &mark, &grant.identity))
+        {
+            return shard.close(connection, end);
+        }
         refreshed(shard, connection, id, &before, answer);
     });
 }

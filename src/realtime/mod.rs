@@ -32,6 +32,7 @@ pub mod server_api;
 mod session;
 mod shard;
 mod subscription;
+mod sweeps;
 mod timers;
 pub mod transport;
 mod wheel;

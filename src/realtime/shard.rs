@@ -29,6 +29,7 @@ use super::{
     protocol::{DisconnectPush, Push, Reply},
     recovery, session,
     subscription::{Channel, Subscription},
+    sweeps::Sweeps,
     timers,
     wheel::Wheel,
 };
@@ -57,6 +58,8 @@ pub(super) struct Shard {
     started: Instant,
     heard: RefCell<Vec<ConnectionId>>,
     reported: Cell<u32>,
+    /// Ends that were ordered a moment ago.
+    pub(super) sweeps: RefCell<Sweeps>,
     /// What sockets are read into, one after the other.
     pub(super) buffer: RefCell<BytesMut>,
 }
@@ -90,6 +93,7 @@ impl Shard {
             started: Instant::now(),
             heard: RefCell::default(),
             reported: Cell::new(0),
+            sweeps: RefCell::default(),
             buffer: RefCell::default(),
         });
         actix_rt::spawn(shard.clone().run_messages(messages));

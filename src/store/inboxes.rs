@@ -1,7 +1,10 @@
 //! What inboxes are told of without it being stored: unread messages, and who can be reached.
 
-use super::{Db, Result, Value, people::PersonRow, sql_for, statements};
-use crate::domain::ids::{ConversationId, MessageId, OrgId, PersonId};
+use super::{Db, Result, Value, people::PersonRow, sql, sql_for, statements};
+use crate::{
+    base::clock::Timestamp,
+    domain::ids::{ConversationId, MessageId, OrgId, PersonId},
+};
 
 statements! {
     MEMBERS = listed(
@@ -37,6 +40,8 @@ statements! {
         "and (select count(*) from (select 1 from participant x \
          where x.conversation_id = c.id and x.removed_at is null limit $2 + 1) crowd) <= $2"
     );
+    /// Absences that ended by themselves in a span of time.
+    ABSENCES_OVER = "select login_id from person where unavailable_expires_at > $1 and unavailable_expires_at <= $2";
     FACES = listed("select * from person where login_id" ["$1"], "and removed_at is null");
     ADMIRERS = listed(
         "select f.contact_id as subject, u.id as watcher, u.login_id as login, \
@@ -80,6 +85,12 @@ pub async fn unread(
 /// All faces of these human beings.
 pub async fn faces(db: &Db, logins: impl IntoIterator<Item = PersonId>) -> Result<Vec<PersonRow>> {
     sql_for(FACES).bind(Value::ids(logins)).all(db).await
+}
+
+/// The logins of those whose absence ended by itself after `since`, at `until` at the latest.
+pub async fn absences_over(db: &Db, since: Timestamp, until: Timestamp) -> Result<Vec<PersonId>> {
+    let rows: Vec<(PersonId,)> = sql(ABSENCES_OVER).bind(since).bind(until).all(db).await?;
+    Ok(rows.into_iter().map(|(login,)| login).collect())
 }
 
 /// Somebody who is to know whether somebody else can be reached.

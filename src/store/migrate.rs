@@ -32,6 +32,8 @@ const MIGRATIONS: &[Migration] = migrations! {
     "0003_conversations"
     "0004_sessions"
     "0005_rows_in_order"
+    "0006_traces"
+    "0007_absences"
 };
 
 /// The advisory lock that keeps two nodes from migrating at once ("swbd").

@@ -15,7 +15,7 @@ statements! {
     ADVANCE = "insert into relay_position (name, seq) values ($1, $2) \
         on conflict (name) do update set seq = excluded.seq where relay_position.seq < excluded.seq";
     /// The log behind a position, with what an envelope needs of the stream.
-    PAGE = "select e.seq, e.stream_id, e.stream_offset, e.id, e.type, e.time, e.data, \
+    PAGE = "select e.seq, e.stream_id, e.stream_offset, e.id, e.type, e.time, e.data, e.trace, \
         s.organization_id, s.kind, s.name, s.epoch \
         from event e join stream s on s.id = e.stream_id where e.seq > $1 order by e.seq limit $2";
     /// Where nothing relays any more, nothing has to be kept for it.
@@ -55,6 +55,8 @@ pub struct LogRow {
     pub time: Timestamp,
     /// The publication's `data` as JSON text.
     pub data: String,
+    /// The request it came of: 25 bytes of a `Trace`.
+    pub trace: Option<Vec<u8>>,
     /// Whose data it is.
     pub organization_id: OrgId,
     /// The stream's kind.

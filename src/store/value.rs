@@ -197,6 +197,12 @@ impl<const N: usize> From<[u8; N]> for Value {
     }
 }
 
+impl<const N: usize> From<Option<[u8; N]>> for Value {
+    fn from(bytes: Option<[u8; N]>) -> Self {
+        Self::Bytes(bytes.map(|bytes| bytes.to_vec()))
+    }
+}
+
 impl<const N: usize> From<&[u8; N]> for Value {
     fn from(bytes: &[u8; N]) -> Self {
         Self::Bytes(Some(bytes.to_vec()))

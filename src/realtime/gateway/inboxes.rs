@@ -29,6 +29,8 @@ use crate::{
 
 const UNREAD_PACE: Pace = Pace { most: 500, pause: Duration::from_millis(250), share: 20 };
 const PRESENCE_PACE: Pace = Pace { most: 50, pause: Duration::from_millis(250), share: 20 };
+/// Between two looks at who is back from an absence.
+const ABSENCES: Duration = Duration::from_secs(1);
 /// In threads of more people, who wants to know asks (`presence.get`).
 const CROWD: i64 = 100;
 
@@ -72,6 +74,10 @@ impl Inboxes {
             });
             tokio::select! { () = stopping => {}, () = following => {} }
         });
+        let (this, stopping) = (self.clone(), tasks.stopping());
+        tasks.spawn("follow absences", async move {
+            tokio::select! { () = stopping => {}, () = this.follow_absences() => {} }
+        });
         let stopping = tasks.stopping();
         tasks.spawn("tell presence", async move {
             let following = self.services.reachability.changes().follow(PRESENCE_PACE, |logins| {
@@ -112,6 +118,22 @@ impl Inboxes {
             }
         }
         Ok(())
+    }
+
+    /// An absence that ends by itself changes no row. Who looks anew, after a start too, sees what is true then.
+    async fn follow_absences(&self) {
+        let mut seen = self.clock.now();
+        loop {
+            tokio::time::sleep(ABSENCES).await;
+            let now = self.clock.now();
+            match inboxes::absences_over(&self.db, seen, now).await {
+                Ok(logins) => {
+                    logins.into_iter().for_each(|login| self.services.reachability.changed(login));
+                    seen = now;
+                }
+                Err(error) => tracing::debug!(%error, "ends of absences were not looked up"),
+            }
+        }
     }
 
     async fn tell_presence(&self, logins: &[PersonId]) -> Result<()> {

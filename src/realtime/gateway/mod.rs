@@ -28,6 +28,7 @@ use super::{
 use crate::{
     base::{
         clock::{Clock, Timestamp},
+        random::Random,
         secret::Secret,
     },
     domain::{
@@ -51,6 +52,7 @@ pub struct Gateway {
     tails: Tails,
     services: Arc<Services>,
     clock: Clock,
+    random: Random,
     hub: Hub,
     teller: Teller,
     limits: Limits,
@@ -66,6 +68,8 @@ pub struct Parts {
     pub services: Arc<Services>,
     /// Time.
     pub clock: Clock,
+    /// Randomness.
+    pub random: Random,
     /// The connections.
     pub hub: Hub,
     /// What is not stored goes out through it.
@@ -119,8 +123,8 @@ const FEATURES: &[&str] = &["workboxes", "receipts", "rings", "calls", "attachme
 impl Gateway {
     /// Wires it.
     pub fn new(parts: Parts) -> Self {
-        let Parts { db, tails, services, clock, hub, teller, limits } = parts;
-        Self { db, tails, services, clock, hub, teller, limits }
+        let Parts { db, tails, services, clock, random, hub, teller, limits } = parts;
+        Self { db, tails, services, clock, random, hub, teller, limits }
     }
 
     async fn welcome(&self, caller: &Caller) -> Result<Bytes, Error> {

@@ -6,7 +6,11 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::{
-    base::{clock::Clock, random::Random},
+    base::{
+        clock::Clock,
+        random::Random,
+        trace::{self, Trace},
+    },
     bus::{Bus, Message, envelope::Envelope, subject},
     domain::{
         event::{Actor, StreamKind, encode_body},
@@ -57,6 +61,7 @@ impl Teller {
                 id,
                 kind,
                 time: now,
+                trace: Some(trace::current().unwrap_or_else(|| Trace::begin(&self.random))),
                 body,
             };
             let subject = subject::live(organization, stream, stream_id, kind);

@@ -3,6 +3,7 @@
 mod consumers;
 mod nats;
 mod relay;
+mod traces;
 
 use std::{sync::Arc, time::Duration};
 

@@ -27,7 +27,7 @@ async fn connect(nats: &NatsServer, tasks: &Tasks) -> Arc<NatsBus> {
 }
 
 /// All that the JetStream stream holds.
-async fn stored(nats: &NatsServer) -> Vec<jetstream::Message> {
+pub(super) async fn stored(nats: &NatsServer) -> Vec<jetstream::Message> {
     let client = async_nats::connect(nats.url()).await.unwrap();
     let stream = jetstream::new(client).get_stream(STREAM).await.unwrap();
     let count = stream.cached_info().state.messages;

@@ -27,6 +27,7 @@ use switchboard::{
         PageRequest, RefreshGrant, SubscribeAsk, close, error,
     },
 };
+use tokio::sync::watch;
 
 pub struct Stream {
     id: StreamId,
@@ -44,6 +45,10 @@ pub struct Journal {
     visible_from: Mutex<HashMap<String, u64>>,
     /// Longest time, in milliseconds, that an answer takes.
     pub delay: AtomicUsize,
+    /// False while nobody is let in: checks of tokens wait.
+    pub door: watch::Sender<bool>,
+    /// Checks of tokens that were begun.
+    pub checks: AtomicUsize,
     pub alive: Mutex<Vec<ConnectionId>>,
     pub gone: Mutex<Vec<ConnectionId>>,
     pub known: Mutex<Vec<ConnectionId>>,
@@ -58,6 +63,8 @@ impl Journal {
             streams: Mutex::default(),
             visible_from: Mutex::default(),
             delay: AtomicUsize::new(0),
+            door: watch::Sender::new(true),
+            checks: AtomicUsize::new(0),
             alive: Mutex::default(),
             gone: Mutex::default(),
             known: Mutex::default(),
@@ -113,6 +120,18 @@ impl Journal {
     }
 }
 
+impl Journal {
+    /// Gives `answer`, which is what was found now, once the door is open.
+    fn at_the_door<T: Send + 'static>(&self, answer: T) -> Wait<T> {
+        self.checks.fetch_add(1, Ordering::Relaxed);
+        let mut door = self.door.subscribe();
+        Box::pin(async move {
+            door.wait_for(|open| *open).await.unwrap();
+            answer
+        })
+    }
+}
+
 type Wait<T> = std::pin::Pin<Box<dyn std::future::Future<Output = T> + Send>>;
 
 fn noise() -> u32 {
@@ -154,7 +173,8 @@ pub struct Backing(pub Arc<Journal>);
 impl Backend for Backing {
     fn connect(&self, hello: Hello) -> Future<ConnectGrant> {
         let me = self.0.clone();
-        Box::pin(self.0.after_a_while(move || match hello.token.expose() {
+        let door = self.0.at_the_door(());
+        let answer = self.0.after_a_while(move || match hello.token.expose() {
             "expired" => Err(error::TOKEN_EXPIRED.into()),
             "away" => Err(Error::unavailable("database").into()),
             _ => {
@@ -165,7 +185,11 @@ impl Backend for Backing {
                 let channels = vec![format!("user:{}", identity.user)];
                 Ok(ConnectGrant { identity, data: data.to_string().into(), channels, expires_at })
             }
-        }))
+        });
+        Box::pin(async move {
+            door.await;
+            answer.await
+        })
     }
 
     fn connected(&self, connection: ConnectionId, _: Arc<Identity>) {
@@ -176,7 +200,7 @@ impl Backend for Backing {
         let answer = read_token(&self.0.clock, &token)
             .map(|(identity, expires_at)| RefreshGrant { identity, expires_at })
             .ok_or_else(|| close::INVALID_TOKEN.into());
-        Box::pin(std::future::ready(answer))
+        self.0.at_the_door(answer)
     }
 
     fn subscribe(&self, ask: SubscribeAsk) -> Future<Grant> {

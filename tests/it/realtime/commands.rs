@@ -1,12 +1,12 @@
 //! Every command and push, in JSON and Protobuf.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use prost::Message as _;
 use serde_json::json;
 use switchboard::{
-    domain::ids::PersonId,
+    domain::ids::{OrgId, PersonId},
     realtime::{
         Audience, Selector, close,
         protocol::{Command, ConnectRequest, Reply, RpcRequest, SubscribeRequest},
@@ -47,7 +47,7 @@ async fn connect_subscribe_publish_receive() {
 #[tokio::test(flavor = "multi_thread")]
 async fn several_commands_in_one_frame_are_answered_in_order_behind_connect() {
     let server = Server::start().await;
-    server.journal.delay.store(5, std::sync::atomic::Ordering::Relaxed);
+    server.journal.delay.store(5, Ordering::Relaxed);
     let mut client = Client::open(server.address).await;
     client
         .send_text(concat!(
@@ -212,6 +212,39 @@ async fn losing_a_right_ends_the_subscription_or_the_connection() {
     assert_eq!(bob.closed().await, 4500);
     server.until("the person's absence", || !server.hub.is_online(PersonId(8))).await;
     assert_eq!(server.journal.gone.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_while_a_token_is_checked_ends() {
+    let server = Server::start().await;
+    let checked = |count| {
+        let checks = &server.journal.checks;
+        server.until("the check", move || checks.load(Ordering::Relaxed) == count)
+    };
+    let mut ann = server.join(7).await;
+    // The check has said yes; the order comes before the answer is there.
+    server.journal.door.send_replace(false);
+    let mut bob = Client::open(server.address).await;
+    bob.send_text(r#"{"id":1,"connect":{"token":"8"}}"#).await;
+    let mut eve = Client::open(server.address).await;
+    eve.send_text(r#"{"id":1,"connect":{"token":"9"}}"#).await;
+    checked(3).await;
+    server.hub.disconnect(&Selector::Person(PersonId(8)), close::REVOKED);
+    server.journal.door.send_replace(true);
+    assert_eq!(bob.closed().await, 4500);
+    assert!(eve.reply(1).await["connect"]["client"].is_string(), "another person was meant");
+    assert!(!server.hub.is_online(PersonId(8)));
+    // The same with the token that a connection goes on with.
+    server.journal.door.send_replace(false);
+    ann.send_text(r#"{"id":9,"refresh":{"token":"7/3600"}}"#).await;
+    checked(4).await;
+    let organization = Selector::Organization(OrgId(1));
+    let someone_else = Selector::Person(PersonId(70));
+    server.hub.disconnect(&someone_else, close::REVOKED);
+    server.journal.door.send_replace(true);
+    assert_eq!(ann.reply(9).await["refresh"]["ttl"], 3599);
+    server.hub.disconnect(&organization, close::FORCE_RECONNECT);
+    assert_eq!(ann.closed().await, close::FORCE_RECONNECT.code);
 }
 
 #[tokio::test(flavor = "multi_thread")]

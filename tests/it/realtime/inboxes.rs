@@ -100,6 +100,11 @@ on_both! {
         assert_eq!(away["reachable"], true);
         server.delete("/api/v1/info/unavailable").with(&ben.token).ok().await;
         ann.told_that("presence", |data| about_ben(data) && data["status"] == 100).await;
+        // An absence that ends by itself is told as well.
+        server.post("/api/v1/info/unavailable", json!({ "expires_after": 60 })).with(&ben.token).ok().await;
+        ann.told_that("presence", |data| about_ben(data) && data["status"] == 104).await;
+        server.wait(61);
+        ann.told_that("presence", |data| about_ben(data) && data["status"] == 100).await;
         drop(ben.socket);
         let gone = ann.told_that("presence", |data| about_ben(data) && data["reachable"] == false).await;
         assert_eq!(gone["status"], 101);
@@ -263,5 +268,6 @@ on_both! {
         assert_eq!((&event["type"], &event["data"]["type"]), (&json!("switchboard.typing"), &json!("typing")));
         assert_eq!((&event["data"]["ephemeral"], &event["data"]["actor"]["id"]), (&json!(true), &json!(ann.id)));
         assert!(event.get("streamoffset").is_none());
+        assert_eq!(event["traceparent"].as_str().unwrap().len(), 55);
     }
 }

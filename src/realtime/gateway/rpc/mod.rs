@@ -13,7 +13,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::Gateway;
 use crate::{
-    base::objects::Objects,
+    base::{
+        objects::Objects,
+        trace::{self, Trace},
+    },
     domain::{
         caller::{Caller, TokenKind},
         codes::Code,
@@ -93,7 +96,8 @@ impl Gateway {
         let caller = identity.caller()?;
         allow(caller, tokens, *needed)?;
         let once = self.once(caller, name, data).await?;
-        let value = action(Ask { gateway: self, caller, connection, once, data }).await?;
+        let work = action(Ask { gateway: self, caller, connection, once, data });
+        let value = trace::within(Trace::begin(&self.random), work).await?;
         Ok(serde_json::to_vec(&value).map_err(Error::unavailable)?.into())
     }
 
