@@ -8,8 +8,6 @@ use std::{
     process::ExitCode,
 };
 
-/// Errors that operations declare and no test provokes yet: a list that only shrinks.
-const UNPROVOKED: &str = "tests/unprovoked.txt";
 /// Faults that are shown.
 const SHOWN: usize = 40;
 
@@ -24,14 +22,9 @@ fn main() -> ExitCode {
     let mut faults = Vec::new();
     let seen = lines(&folder, "codes-seen.txt");
     let declared = lines(&folder, "codes-declared.txt");
-    let excused = lines(Path::new(env!("CARGO_MANIFEST_DIR")), UNPROVOKED);
-    let mut unseen: Vec<_> = declared.difference(&seen).filter(|entry| !excused.contains(*entry)).collect();
+    let mut unseen: Vec<_> = declared.difference(&seen).collect();
     unseen.sort();
     faults.extend(unseen.into_iter().map(|entry| format!("declared, but no test has seen it: {entry}")));
-    let mut idle: Vec<_> = excused.iter().filter(|entry| seen.contains(*entry)).collect();
-    idle.extend(excused.difference(&declared));
-    idle.sort();
-    faults.extend(idle.into_iter().map(|entry| format!("take it from {UNPROVOKED}: {entry}")));
     let log = read(&folder, "log.txt");
     let leaks = leaks(&log, &lines(&folder, "secrets.txt"));
     faults.extend(leaks.into_iter().map(|line| format!("a secret in the log: {line}")));

@@ -18,7 +18,7 @@ operations! {
     GET "" => 200 list_workbox_attachments(Query<Page>) -> Json<Entries>, Workbox + USE_WORKBOXES, fails NotFound;
     /// Upload a file for a message.
     POST "" => 200 create_workbox_attachment(Upload) -> Json<AttachmentView>, Workbox + USE_WORKBOXES [upload],
-        fails NotFound | Generic;
+        fails NotFound;
     /// One attachment with a fresh signed address.
     GET "/{id}" => 200 get_workbox_attachment(Seg<AttachmentId>) -> Json<AttachmentView>, Workbox + USE_WORKBOXES,
         fails NotFound;

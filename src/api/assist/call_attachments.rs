@@ -32,7 +32,7 @@ operations! {
         fails NotFound;
     /// Attach a file to a call.
     POST "/attachments" => 200 create_call_attachment(Seg<CallId>, Opt<Upload>, Opt<Body<Embedded>>)
-        -> Json<AttachmentView>, User + CALL [no_store, upload, limit(1_500_000)], fails NotFound | Generic;
+        -> Json<AttachmentView>, User + CALL [no_store, upload, limit(1_500_000)], fails NotFound;
     /// The comments on a call, the oldest first.
     GET "/comments" => 200 list_call_comments(Seg<CallId>) -> Json<Vec<CommentView>>, User, fails NotFound;
     /// Comment on a call.

@@ -11,6 +11,7 @@ mod hostile;
 mod pages;
 mod real;
 mod sockets;
+mod vanished;
 
 use serde_json::{Value, json};
 use switchboard::{
