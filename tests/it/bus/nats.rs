@@ -26,10 +26,10 @@ async fn connect(nats: &NatsServer, tasks: &Tasks) -> Arc<NatsBus> {
     Arc::new(NatsBus::connect(&config, tasks).await.unwrap())
 }
 
-/// All that the JetStream stream holds.
+/// All that the JetStream stream holds; nothing where nobody has made it yet.
 pub(super) async fn stored(nats: &NatsServer) -> Vec<jetstream::Message> {
     let client = async_nats::connect(nats.url()).await.unwrap();
-    let stream = jetstream::new(client).get_stream(STREAM).await.unwrap();
+    let Ok(stream) = jetstream::new(client).get_stream(STREAM).await else { return Vec::new() };
     let count = stream.cached_info().state.messages;
     let consumer = stream.create_consumer(pull::Config::default()).await.unwrap();
     let mut messages = consumer.messages().await.unwrap();
