@@ -36,6 +36,10 @@ use super::{
 
 /// Length of a tick of the timer.
 const TICK: Duration = Duration::from_millis(250);
+/// A round of writing that took less is followed by the next at once.
+const LONG_ROUND: Duration = Duration::from_millis(1);
+/// No rest between rounds is longer.
+const LONGEST_REST: Duration = Duration::from_millis(20);
 /// Ticks in a second.
 pub(super) const TICKS_PER_SECOND: u32 = 4;
 /// Ticks between reports of connections with leases.
@@ -109,15 +113,21 @@ impl Shard {
     }
 
     /// Writes what was queued since the last round. Yielding first lets batches form under load; an idle server
-    /// writes at once.
+    /// writes at once. A round that took long is followed by a rest as long: a write costs the same however much is in
+    /// it, so what comes meanwhile goes out together, and half of the time at least is there for everything else.
     async fn run_flusher(self: Rc<Self>) {
         loop {
             self.wake.notified().await;
             tokio::task::yield_now().await;
+            let began = Instant::now();
             let dirty = std::mem::take(&mut *self.dirty.borrow_mut());
             for connection in dirty {
                 connection.dirty.set(false);
                 self.flush(&connection);
+            }
+            let took = began.elapsed();
+            if took >= LONG_ROUND {
+                tokio::time::sleep(took.min(LONGEST_REST)).await;
             }
         }
     }

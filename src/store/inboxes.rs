@@ -1,5 +1,7 @@
 //! What inboxes are told of without it being stored: unread messages, and who can be reached.
 
+use std::collections::HashMap;
+
 use super::{Db, Result, Value, people::PersonRow, sql, sql_for, statements};
 use crate::{
     base::clock::Timestamp,
@@ -12,22 +14,26 @@ statements! {
          join person u on u.id = p.person_id where p.conversation_id" ["$1"],
         "and p.removed_at is null"
     );
-    UNREAD = {
-        sqlite: "select p.conversation_id, p.person_id, c.organization_id, \
-                 case when p.guest then c.last_message_id else max(c.last_message_id, c.internal_message_id) end \
-                 as last_message_id, \
-                 (select count(*) from message m where m.conversation_id = p.conversation_id and m.id > p.read_id \
-                 and m.author_id <> p.person_id and m.deleted_at is null and (not p.guest or not m.internal)) as unread \
-                 from participant p join conversation c on c.id = p.conversation_id \
+    PLACES = listed(
+        "select p.conversation_id, p.person_id, p.guest, p.read_id, c.organization_id, c.last_message_id, \
+         c.internal_message_id from participant p join conversation c on c.id = p.conversation_id \
+         where p.conversation_id" ["$1"] "and p.person_id" ["$2"],
+        "and p.removed_at is null"
+    );
+    /// What lies beyond each watermark in each of these threads, by author: once for all who are there, however many.
+    BEYOND = {
+        sqlite: "select w.conversation_id, w.read_id, m.author_id, m.internal, count(m.id) as messages from \
+                 (select distinct p.conversation_id, p.read_id from participant p \
                  where p.conversation_id in (select value from json_each($1)) \
-                 and p.person_id in (select value from json_each($2)) and p.removed_at is null",
-        postgres: "select p.conversation_id, p.person_id, c.organization_id, \
-                   case when p.guest then c.last_message_id else greatest(c.last_message_id, c.internal_message_id) end \
-                   as last_message_id, \
-                   (select count(*) from message m where m.conversation_id = p.conversation_id and m.id > p.read_id \
-                   and m.author_id <> p.person_id and m.deleted_at is null and (not p.guest or not m.internal)) as unread \
-                   from participant p join conversation c on c.id = p.conversation_id \
-                   where p.conversation_id = any($1) and p.person_id = any($2) and p.removed_at is null",
+                 and p.person_id in (select value from json_each($2)) and p.removed_at is null) w \
+                 left join message m on m.conversation_id = w.conversation_id and m.id > w.read_id \
+                 and m.deleted_at is null group by w.conversation_id, w.read_id, m.author_id, m.internal",
+        postgres: "select w.conversation_id, w.read_id, b.author_id, b.internal, coalesce(b.messages, 0) as messages \
+                   from (select distinct p.conversation_id, p.read_id from participant p \
+                   where p.conversation_id = any($1) and p.person_id = any($2) and p.removed_at is null) w \
+                   left join lateral (select m.author_id, m.internal, count(*) as messages from message m \
+                   where m.conversation_id = w.conversation_id and m.id > w.read_id and m.deleted_at is null \
+                   group by m.author_id, m.internal) b on true",
     };
     /// Crowds look it up instead (`presence.get`): telling everybody of everybody grows with the square of the room.
     NEIGHBOURS = listed(
@@ -59,27 +65,67 @@ pub async fn members(
 }
 
 /// What somebody has not read of a thread.
-#[derive(Clone, Copy, Debug, sqlx_macros::FromRow)]
-pub struct UnreadRow {
+#[derive(Clone, Copy, Debug)]
+pub struct Unread {
     /// The thread.
-    pub conversation_id: ConversationId,
+    pub conversation: ConversationId,
     /// Who.
-    pub person_id: PersonId,
+    pub person: PersonId,
     /// Whose the thread is.
-    pub organization_id: OrgId,
+    pub organization: OrgId,
     /// The newest message that this person sees; 0 = none.
-    pub last_message_id: MessageId,
+    pub last_message: MessageId,
     /// Messages of others beyond the person's watermark.
     pub unread: i64,
 }
 
-/// What these people have not read of these threads, where they take part.
+#[derive(sqlx_macros::FromRow)]
+struct PlaceRow {
+    conversation_id: ConversationId,
+    person_id: PersonId,
+    guest: bool,
+    read_id: MessageId,
+    organization_id: OrgId,
+    last_message_id: MessageId,
+    internal_message_id: MessageId,
+}
+
+#[derive(sqlx_macros::FromRow)]
+struct BeyondRow {
+    conversation_id: ConversationId,
+    read_id: MessageId,
+    author_id: Option<PersonId>,
+    internal: Option<bool>,
+    messages: i64,
+}
+
+/// What these people have not read of these threads, where they take part. Whoever reads at this moment may be left out.
 pub async fn unread(
     db: &Db,
     threads: impl IntoIterator<Item = ConversationId>,
     people: impl IntoIterator<Item = PersonId>,
-) -> Result<Vec<UnreadRow>> {
-    sql_for(UNREAD).bind(Value::ids(threads)).bind(Value::ids(people)).all(db).await
+) -> Result<Vec<Unread>> {
+    let (threads, people) = (Value::ids(threads), Value::ids(people));
+    let beyond: Vec<BeyondRow> = sql_for(BEYOND).bind(threads.clone()).bind(people.clone()).all(db).await?;
+    let mut by_mark: HashMap<(ConversationId, MessageId), Vec<BeyondRow>> = HashMap::new();
+    for row in beyond {
+        by_mark.entry((row.conversation_id, row.read_id)).or_default().push(row);
+    }
+    let places: Vec<PlaceRow> = sql_for(PLACES).bind(threads).bind(people).all(db).await?;
+    let unread = |place: PlaceRow| {
+        let beyond = by_mark.get(&(place.conversation_id, place.read_id))?;
+        let others = beyond.iter().filter(|row| row.author_id != Some(place.person_id));
+        let visible = others.filter(|row| !(place.guest && row.internal == Some(true)));
+        let newest_internal = if place.guest { MessageId(0) } else { place.internal_message_id };
+        Some(Unread {
+            conversation: place.conversation_id,
+            person: place.person_id,
+            organization: place.organization_id,
+            last_message: place.last_message_id.max(newest_internal),
+            unread: visible.map(|row| row.messages).sum(),
+        })
+    };
+    Ok(places.into_iter().filter_map(unread).collect())
 }
 
 /// All faces of these human beings.

@@ -67,6 +67,8 @@ async fn steady(
         let ramp = (from / shard.of as f64, to / shard.of as f64);
         let schedule = Schedule::new(ramp, length, stage.arrivals);
         open_loop(world, schedule, mix, random, stop.clone(), length).await;
+    } else if let (Some(window), 1..) = (stage.window, stage.talkers) {
+        talk(world, stage.talkers, window, length).await;
     } else if let Some(window) = stage.window {
         let window = window.div_ceil(shard.of);
         closed_window(world, window, Duration::from_millis(stage.think_ms), &mix, random, length).await;
@@ -162,6 +164,29 @@ async fn closed_window(
         })
     });
     join_all(workers.collect::<Vec<_>>()).await;
+}
+
+/// The first people of each room write; each keeps a window of messages under way. As their answers come together, so
+/// do their next messages: what people who paste and programs do.
+async fn talk(world: &Arc<World>, talkers: usize, window: usize, length: Duration) {
+    let until = Instant::now() + length;
+    let mut workers = Vec::new();
+    for (room, place) in world.rooms.iter().enumerate() {
+        for &person in place.members.iter().take(talkers) {
+            workers.extend((0..window).map(|_| {
+                let world = world.clone();
+                tokio::spawn(async move {
+                    while Instant::now() < until && !world.stopping.load(Ordering::Relaxed) {
+                        if !actions::say(&world, person, room).await {
+                            // Away, refused, or a person of another process: do not spin.
+                            tokio::time::sleep(Duration::from_millis(20)).await;
+                        }
+                    }
+                })
+            }));
+        }
+    }
+    join_all(workers).await;
 }
 
 /// Sends messages evenly into all rooms, so many at a time; gives the last offset of each room. Over REST when nobody is

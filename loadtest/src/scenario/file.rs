@@ -196,6 +196,9 @@ pub struct Stage {
     /// Instead of a rate: so many at a time, each after the answer to the last.
     #[serde(default)]
     pub window: Option<usize>,
+    /// With a window: so many people of each room write, nobody else, and each has a window of their own.
+    #[serde(default)]
+    pub talkers: usize,
     /// Milliseconds between an answer and the next action, in a window.
     #[serde(default)]
     pub think_ms: u64,
@@ -324,6 +327,9 @@ impl Scenario {
             if stage.rate.is_some() && stage.window.is_some() {
                 return wrong("a rate or a window, not both");
             }
+            if stage.talkers > 0 && stage.window.is_none() {
+                return wrong("talkers need a window");
+            }
             let works = stage.rate.is_some() || stage.window.is_some();
             let mix = stage.mix.as_ref().unwrap_or(&self.mix);
             if stage.kind == StageKind::Work && works && mix.values().sum::<f64>() <= 0.0 {
@@ -359,6 +365,7 @@ mod tests {
         for (more, complaint) in [
             ("rate=1\nwindow=1", "not both"),
             ("rate=1", "nothing to do"),
+            ("rate=1\ntalkers=1", "need a window"),
             ("kind='storm'", "how many messages"),
             ("rat=1", "unknown field"),
         ] {

@@ -108,13 +108,13 @@ impl Inboxes {
         let threads: HashSet<ConversationId> = wanted.iter().map(|(thread, _)| *thread).collect();
         let people: HashSet<PersonId> = wanted.iter().map(|(_, person)| *person).collect();
         for row in inboxes::unread(&self.db, threads, people).await? {
-            if wanted.contains(&(row.conversation_id, row.person_id)) {
+            if wanted.contains(&(row.conversation, row.person)) {
                 let data = Unread {
-                    workbox_id: row.conversation_id,
+                    workbox_id: row.conversation,
                     unread: row.unread,
-                    last_message_id: row.last_message_id,
+                    last_message_id: row.last_message,
                 };
-                self.tell(row.organization_id, row.person_id, "unread", &data);
+                self.tell(row.organization, row.person, "unread", &data);
             }
         }
         Ok(())

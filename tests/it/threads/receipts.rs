@@ -13,6 +13,7 @@ use switchboard::{
         machine::conversation::Marks,
     },
     service::messages::ThreadReceipts,
+    store::inboxes,
 };
 
 use super::world::{ADA, ANN, BEN, CARL, World};
@@ -104,6 +105,14 @@ impl Model {
                 self.newest_passed(*person, |marks| marks.read),
             );
         }
+        let told = inboxes::unread(&world.db, [thread], callers.keys().copied()).await.unwrap();
+        let told: BTreeMap<_, _> =
+            told.iter().map(|row| (row.person, (row.unread, row.last_message))).collect();
+        let want = self.inside.iter().map(|person| {
+            let newest = self.visible(*person).map(|message| message.id).max().unwrap_or_default();
+            (*person, (i64::try_from(self.unread(*person)).unwrap(), newest))
+        });
+        assert_eq!(told, want.collect(), "what inboxes are told");
         if let Some(message) = self.messages.last() {
             let seen = world.messages.receipts_of(&callers[&ANN], thread, message.id).await.unwrap();
             let want = self.inside.iter().filter(|person| self.sees(**person, message));
