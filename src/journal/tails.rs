@@ -116,7 +116,7 @@ impl Tails {
 
     async fn read(&self, question: Question, rewritings: u64) {
         let (stream, after, limit) = question;
-        let waiting = Waiting { tails: self, question };
+        let waiting = Waiting { tails: self, question: Some(question) };
         let page = match read_after(&self.0.db, stream, after, limit).await {
             Ok(rows) => Some(Arc::new(
                 rows.into_iter().map(|row| (row.offset, Bytes::from(row.body))).collect::<Vec<_>>(),
@@ -166,18 +166,24 @@ impl Tails {
 /// Those who wait for a read: told by their dropped senders if it never answers.
 struct Waiting<'t> {
     tails: &'t Tails,
-    question: Question,
+    /// `None` once they were taken: whoever asks the same after that waits for the next read.
+    question: Option<Question>,
 }
 
 impl Waiting<'_> {
-    fn take(&self) -> Vec<oneshot::Sender<Option<Page>>> {
-        self.tails.lock().reading.remove(&self.question).unwrap_or_default()
+    fn take(mut self) -> Vec<oneshot::Sender<Option<Page>>> {
+        self.remove()
+    }
+
+    fn remove(&mut self) -> Vec<oneshot::Sender<Option<Page>>> {
+        let Some(question) = self.question.take() else { return Vec::new() };
+        self.tails.lock().reading.remove(&question).unwrap_or_default()
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.take();
+        self.remove();
     }
 }
 

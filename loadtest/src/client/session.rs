@@ -346,7 +346,7 @@ impl Session {
         if !frame.is_text() && !frame.is_binary() {
             return Ok(());
         }
-        let mut is_pinged = false;
+        let (mut is_pinged, mut again) = (false, Vec::new());
         let format = self.endpoint.format;
         format
             .decode(frame, |incoming| match incoming {
@@ -354,16 +354,27 @@ impl Session {
                 Incoming::Reply(id, outcome) => self.replied(id, outcome),
                 Incoming::Publication { channel, offset, data } => self.published(channel, offset, data),
                 Incoming::Unsubscribed { channel, code } => {
-                    let known = self.subscriptions.iter_mut().find(|one| &*one.channel == channel);
-                    if let Some(one) = known {
-                        one.active = false;
+                    let known = self.subscriptions.iter().position(|one| &*one.channel == channel);
+                    if let Some(index) = known {
+                        self.subscriptions[index].active = false;
                     }
-                    let name = format!("unsubscribed from {channel}");
-                    self.listener.failed("subscription", &Failure::Refused(code, name));
+                    match known.filter(|_| code >= SUBSCRIBE_AGAIN) {
+                        Some(index) => again.push(index),
+                        None => {
+                            let name = format!("unsubscribed from {channel}");
+                            self.listener.failed("subscription", &Failure::Refused(code, name));
+                        }
+                    }
                 }
                 Incoming::Other => {}
             })
             .map_err(|error| Failure::Unexpected(error.0))?;
+        for index in again {
+            self.listener.interrupted();
+            for message in self.subscribe(index, None) {
+                socket.send(message).await.map_err(|_| Failure::Disconnected)?;
+            }
+        }
         if let Some(pong) = is_pinged.then(|| format.pong()).flatten() {
             socket.send(pong).await.map_err(|_| Failure::Disconnected)?;
         }
@@ -426,6 +437,9 @@ impl Session {
         }
     }
 }
+
+/// From this code on, SDKs take a place again that the server took away, and recover.
+const SUBSCRIBE_AGAIN: u32 = 2500;
 
 /// Codes after which a client must not come back.
 fn is_final(failure: &Failure) -> bool {

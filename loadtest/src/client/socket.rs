@@ -46,6 +46,8 @@ pub trait Listener: Send + Sync + 'static {
     fn connected(&self, client: &Client, took: Duration, again: bool);
     /// A place in a channel was taken.
     fn subscribed(&self, client: &Client, took: Duration);
+    /// The server took a place away that is to be taken again.
+    fn interrupted(&self);
     /// Connecting or subscribing failed, or a connection ended that should not have.
     fn failed(&self, what: &'static str, failure: &Failure);
     /// The time, in microseconds since the epoch.

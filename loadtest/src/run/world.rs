@@ -323,6 +323,10 @@ impl Listener for World {
         self.hot.subscribe.record(took.as_micros() as u64);
     }
 
+    fn interrupted(&self) {
+        self.stats.metric("interrupted").record(0);
+    }
+
     fn failed(&self, what: &'static str, failure: &Failure) {
         if !self.rough.load(Ordering::Relaxed) {
             self.count_failure(what, failure);

@@ -42,6 +42,7 @@ impl Listener for Deaf {
     fn reached_target(&self, _: &Client) {}
     fn connected(&self, _: &Client, _: Duration, _: bool) {}
     fn subscribed(&self, _: &Client, _: Duration) {}
+    fn interrupted(&self) {}
     fn failed(&self, _: &'static str, _: &Failure) {}
     fn now_us(&self) -> u64 {
         0

@@ -126,6 +126,24 @@ on_both! {
         assert_eq!(world.page(1, 0, 100).await.len(), 1, "what came before is asked of the database");
     }
 
+    async fn whoever_asks_as_an_answer_comes_is_answered_too(db: TestDb) {
+        let world = World::new(db, TailOptions::default()).await;
+        world.write(1, "message.created", 3).await;
+        // A page that does not reach the end is read anew each time: by the first, for all who ask meanwhile.
+        let asking = (0..8).map(|_| {
+            let tails = world.tails.clone();
+            tokio::spawn(async move {
+                for _ in 0..300 {
+                    let page = tails.after(StreamId(1), Offset(0), 2).await.unwrap();
+                    assert_eq!(page.len(), 2);
+                }
+            })
+        });
+        for asks in asking.collect::<Vec<_>>() {
+            asks.await.unwrap();
+        }
+    }
+
     async fn what_may_be_rewritten_is_read_again(db: TestDb) {
         let world = World::new(db, TailOptions::default()).await;
         world.write(1, "message.created", 3).await;
