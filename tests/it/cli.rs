@@ -163,6 +163,15 @@ fn admin_commands_work_with_and_without_a_server() {
     for person in &people {
         assert_eq!(get(&address, "/api/v1/info", person["token"].as_str().unwrap()).0, 200);
     }
+    // More than a thread takes at once.
+    let crowd = ["admin", "create-users", "--organization", &organization, "--count", "1100", "--json-lines"];
+    let crowd = place.ask(&[&crowd[..], &["--workboxes", "1", "--members", "1100"]].concat());
+    let people: Vec<Value> = crowd.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(people.len(), 1_100);
+    assert!(people.iter().all(|person| person["workboxes"] == people[0]["workboxes"]));
+    let last = people[1_099]["token"].as_str().unwrap();
+    let (status, thread) = get(&address, &format!("/api/v1r1/workboxes/{}", people[0]["workboxes"][0]), last);
+    assert_eq!(status, 200, "the last of the crowd is in: {thread}");
     place.ask(&["admin", "rotate-signing-key"]);
     assert_eq!(get(&address, "/api/v1/info", made["admin"]["token"].as_str().unwrap()).0, 200);
     assert_eq!(place.ask(&["admin", "outbox", "--json-lines"]), "");

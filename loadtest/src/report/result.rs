@@ -238,7 +238,11 @@ fn server(outcome: &Outcome, metrics: &BTreeMap<String, Summary>) -> BTreeMap<St
     insert(&mut server, "deliveries_per_cpu_second", per_cpu(metrics, "delivery", cpu));
     insert(&mut server, "sends_per_cpu_second", per_cpu(metrics, "send", cpu));
     let connections = outcome.connections.max(1) as f64;
-    let grown = connected.rss_mb.zip(start.rss_mb).map(|(now, then)| (now - then) * 1024.0 / connections);
+    // From a fifth of them on: the first fill caches and load parts of the program, whatever their number.
+    let early = outcome.samples.iter().find(|one| one.connections.is_some_and(|n| n >= connections / 5.0));
+    let early = early.and_then(|one| one.rss_mb.zip(one.connections)).filter(|(_, n)| *n < connections * 0.8);
+    let (then, before) = early.map_or((start.rss_mb, 0.0), |(rss_mb, n)| (Some(rss_mb), n));
+    let grown = connected.rss_mb.zip(then).map(|(now, then)| (now - then) * 1024.0 / (connections - before));
     insert(&mut server, "rss_per_connection_kb", grown);
     let spent =
         connected.cpu_seconds.zip(start.cpu_seconds).map(|(now, then)| (now - then) * 1e3 / connections);

@@ -19,6 +19,8 @@ use crate::{
 
 /// Threads that are opened at the same time: they share commits.
 const THREADS_AT_ONCE: usize = 64;
+/// Members that are put into a thread at a time.
+const STEP: usize = 500;
 /// A thread that the server refuses for the moment is asked for again so often, after growing pauses.
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(10);
@@ -98,14 +100,19 @@ async fn open_threads(
             .tokens
             .verify(&people[number * members % people.len()].token, &[TokenKind::User])
             .await?;
+        let others: Vec<PersonId> = places.clone().skip(1).map(|place| people[place].id).collect();
         let new = || NewWorkbox {
             title: format!("Thread {}", number + 1),
             description: String::new(),
-            participants: places.clone().skip(1).map(|place| people[place].id).collect(),
+            participants: others.iter().copied().take(STEP).collect(),
             fields: Vec::new(),
             call: None,
         };
         let thread = open_thread(services, &opener, &new).await?;
+        // A commit stays of a bounded size.
+        for end in (STEP..others.len()).step_by(STEP).map(|from| (from + STEP).min(others.len())) {
+            services.workboxes.set_participants(&opener, thread, others[..end].to_vec()).await?;
+        }
         Ok::<_, Error>((thread, places))
     };
     let mut opened = stream::iter((0..count as usize).map(open)).buffered(THREADS_AT_ONCE);
