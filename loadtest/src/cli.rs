@@ -88,6 +88,9 @@ struct Run {
     /// Start this switchboard binary for the run, in a folder that is removed afterwards
     #[arg(long, value_name = "BINARY", conflicts_with_all = ["target", "users", "admin_key", "admin", "demo"])]
     serve: Option<PathBuf>,
+    /// With `--serve`: an empty PostgreSQL database, instead of SQLite
+    #[arg(long, value_name = "URL", requires = "serve")]
+    database: Option<String>,
     /// Kind of server
     #[arg(long, value_enum, default_value_t)]
     kind: Target,
@@ -109,7 +112,7 @@ struct Run {
     /// API key that the server asks every client for
     #[arg(long)]
     api_key: Option<String>,
-    /// Process of the server (and of its database): CPU and memory stand in the result then
+    /// Process of the server (and of its database), its children included: CPU and memory stand in the result then
     #[arg(long, value_name = "PID", value_delimiter = ',')]
     server_pid: Vec<u32>,
     /// Do a part of the run: 1/4 to 4/4 (needs --users with rooms)
@@ -324,8 +327,11 @@ fn adjust(scenario: &mut Scenario, run: &Run) {
 async fn run_scenario(run: Run) -> Result<bool, String> {
     let mut scenario = library::find(&run.scenario)?;
     adjust(&mut scenario, &run);
+    // A few people who do the work of thousands are no flood here.
+    let mut settings = vec![("SWITCHBOARD__REALTIME__COMMANDS_PER_SECOND".to_owned(), "100000".to_owned())];
+    settings.extend(run.database.iter().map(|url| ("SWITCHBOARD__DATABASE__URL".to_owned(), url.clone())));
     let mut served = match &run.serve {
-        Some(binary) => Some(Server::prepare(binary, None, &[]).map_err(|error| error.to_string())?),
+        Some(binary) => Some(Server::prepare(binary, None, &settings).map_err(|error| error.to_string())?),
         None => None,
     };
     let outcome = run_against(&run, scenario, &mut served).await;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-/// A process, or several that count as one (a server and its database).
+/// A process, or several that count as one (a server and its database), each with its children.
 #[derive(Clone, Debug)]
 pub struct Process {
     pids: Vec<u32>,
@@ -25,7 +25,8 @@ impl Process {
     }
 
     fn sum(&self, of: impl Fn(u32) -> Option<f64>) -> Option<f64> {
-        let found: Vec<_> = self.pids.iter().filter_map(|pid| of(*pid)).collect();
+        let family = self.pids.iter().flat_map(|pid| std::iter::once(*pid).chain(children(*pid)));
+        let found: Vec<_> = family.filter_map(of).collect();
         (!found.is_empty()).then(|| found.iter().sum())
     }
 
@@ -42,6 +43,14 @@ impl Process {
             Some(pages * PAGE / 1_048_576.0)
         })
     }
+}
+
+/// What a process has started itself; PostgreSQL has one for each connection.
+fn children(pid: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let of_thread = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children")).ok();
+    let text: String = threads.filter_map(of_thread).collect();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// User and system time of a line of `/proc/PID/stat`.
@@ -62,6 +71,15 @@ mod tests {
     fn cpu_time_is_found_behind_any_name() {
         let line = "7 (a) b (c) S 1 7 7 0 -1 4194560 3130 0 0 0 250 50 0 0 20 0 5 0 100 1 1";
         assert_eq!(cpu_of(line), Some(3.0));
+    }
+
+    #[test]
+    fn children_are_found() {
+        let mut child = std::process::Command::new("sleep").arg("5").spawn().unwrap();
+        let found = children(std::process::id()).contains(&child.id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(found);
     }
 
     #[test]
