@@ -204,14 +204,20 @@ impl Conversation {
         self.members.get_mut(&author).is_some_and(|member| !std::mem::replace(&mut member.participated, true))
     }
 
-    /// The message `id` was refused after all; `before` is what [`Self::last_message`] and [`Self::last_internal`] were.
+    /// The message `id` was refused after all; `before` is what [`Self::last_message`] and [`Self::last_internal`] were,
+    /// in case nothing newer is remembered. That may have been refused itself.
     pub fn unsent(&mut self, id: MessageId, before: (MessageId, MessageId)) {
         self.recent.retain(|written| written.id != id);
+        let newest = |open: bool| {
+            let mut recent = self.recent.iter().rev();
+            recent.find(|written| !(open && written.internal)).map(|written| written.id)
+        };
+        let (message, internal) = (newest(true).unwrap_or(before.0), newest(false).unwrap_or(before.1));
         if self.last_message == id {
-            self.last_message = before.0;
+            self.last_message = message;
         }
         if self.last_internal == id {
-            self.last_internal = before.1;
+            self.last_internal = internal;
         }
     }
 
