@@ -11,11 +11,11 @@ use switchboard::{
         once::Once,
     },
     service::messages::Draft,
-    store::{Db, sql},
+    store::{Db, messages, sql},
 };
 use uuid::Uuid;
 
-use super::world::{ANN, BEN, BLOCK, CARL, World, code, draft};
+use super::world::{ADA, ANN, BEN, BLOCK, CARL, World, code, draft};
 use crate::harness::db::on_both;
 
 const ANYBODY: PersonId = PersonId(0);
@@ -97,6 +97,62 @@ on_both! {
         let by_ben = [1, BLOCK, 3 * BLOCK + 2, 47, 2].map(|count| count - count.div_ceil(3));
         let unread = world.view(&ann, thread).await.unread_messages_count;
         assert_eq!(unread, i64::try_from(by_ben.iter().sum::<usize>()).unwrap());
+    }
+
+    async fn unread_messages_are_counted_from_every_watermark(db: TestDb) {
+        let world = World::new(&db).await;
+        let thread = world.thread(&[BEN, CARL]).await;
+        let guest = world.guest(thread, "Gus").await;
+        let people = [guest.clone(), world.user(ANN).await, world.user(BEN).await, world.user(CARL).await];
+        let random = Random::seeded(11);
+        // (number, author, internal, deleted)
+        let mut sent = Vec::new();
+        for n in 1..=7 * BLOCK + 3 {
+            let author = usize::try_from(random.below(4)).unwrap();
+            let internal = author > 0 && random.below(3) == 0;
+            let caller = &people[author];
+            let message = if internal {
+                world.whisper(caller, thread, "inside").await
+            } else {
+                world.send(caller, thread, "hello").await
+            };
+            // The end of a block among them.
+            let deleted = random.below(4) == 0 || n == 7 * BLOCK;
+            if deleted {
+                world.messages.delete(caller, thread, message.id).await.unwrap();
+            }
+            sent.push((message.id, author, internal, deleted));
+        }
+        assert_eq!(recount(&db, thread).await, 7);
+
+        let watermarks = [MessageId(0)].into_iter().chain(sent.iter().map(|message| message.0));
+        for read in watermarks {
+            let text = "update participant set read_id = $2 where conversation_id = $1";
+            sql(text).bind(thread).bind(read).execute(&db.db).await.unwrap();
+            let count = |reader: usize, guest: bool| {
+                let counts = |(id, author, internal, deleted): &&(MessageId, usize, bool, bool)| {
+                    *id > read && *author != reader && !deleted && !(guest && *internal)
+                };
+                i64::try_from(sent.iter().filter(counts).count()).unwrap()
+            };
+            for (reader, caller) in people.iter().enumerate() {
+                let view = world.view(caller, thread).await;
+                assert_eq!(view.unread_messages_count, count(reader, reader == 0), "{reader} beyond {read}");
+                let info = world.workboxes.info(caller).await.unwrap();
+                assert_eq!(info.unread_count_total, count(reader, reader == 0));
+                if reader > 0 {
+                    assert_eq!(view.guests[0].unread_count, Some(count(0, true)));
+                }
+                for with_internal in [true, false] {
+                    let person = caller.person.unwrap();
+                    let unread = messages::unread(&db, thread, person, read, with_internal).await.unwrap();
+                    assert_eq!(unread, count(reader, !with_internal));
+                }
+            }
+            // Whoever has written nothing has no tallies of their own.
+            let unread = messages::unread(&db, thread, ADA, read, true).await.unwrap();
+            assert_eq!(unread, count(people.len(), false));
+        }
     }
 
     async fn a_message_and_its_tally_stand_or_fall_together(db: TestDb) {
