@@ -165,7 +165,7 @@ async fn wire(base: &Foundation, system: &ActorSystem) -> Result<(Hub, Wired), S
     };
     let mailbox = config.conversations.mailbox;
     let conversations = Registry::new(
-        ConversationLoader(db.clone()),
+        ConversationLoader::new(db.clone()),
         RegistryOptions { mailbox, idle: config.conversations.idle_seconds },
         ground.clone(),
     );

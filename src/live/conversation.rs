@@ -17,7 +17,10 @@ use crate::{
         error::{Error, Result},
         event::NewEvent,
         ids::{ConversationId, MessageId, PersonId},
-        machine::conversation::{Conversation, Marks, RECEIPT_DETAIL_LIMIT, Receipt},
+        machine::{
+            conversation::{Conversation, Marks, RECEIPT_DETAIL_LIMIT, Receipt},
+            tally,
+        },
     },
     journal::{Append, Committed},
     store::{Db, conversations},
@@ -97,13 +100,30 @@ impl Conversations {
 }
 
 /// Loads conversations for their actors.
-pub struct ConversationLoader(pub Db);
+pub struct ConversationLoader {
+    db: Db,
+    block: i64,
+}
+
+impl ConversationLoader {
+    /// With tallies of the usual size.
+    pub fn new(db: Db) -> Self {
+        Self { db, block: tally::BLOCK }
+    }
+
+    /// With tallies of so many messages.
+    #[must_use]
+    pub fn with_blocks_of(self, messages: i64) -> Self {
+        Self { block: messages, ..self }
+    }
+}
 
 impl Loader<ConversationId, Conversation> for ConversationLoader {
     fn load(&self, id: ConversationId) -> Pin<Box<dyn Future<Output = Result<Conversation>> + Send + '_>> {
-        Box::pin(
-            async move { conversations::load(&self.0, id).await?.ok_or_else(|| Error::not_found("workbox")) },
-        )
+        Box::pin(async move {
+            let found = conversations::load(&self.db, id, self.block).await?;
+            found.ok_or_else(|| Error::not_found("workbox"))
+        })
     }
 }
 

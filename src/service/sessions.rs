@@ -17,7 +17,7 @@ use crate::{
         error::{Error, Result},
         event::{NewEvent, StreamKind, session_channel},
         ids::{ConversationId, Offset, PersonId, SessionId, StreamId},
-        machine::{call::Input, ring::Who},
+        machine::{call::Input, ring::Who, tally},
         once::Once,
         permission::Permissions,
     },
@@ -185,8 +185,9 @@ impl Sessions {
         let members: BTreeSet<PersonId> = owners.iter().copied().chain([creator]).collect();
         let organizers: BTreeSet<PersonId> =
             if owners.is_empty() { [creator].into() } else { owners.iter().copied().collect() };
-        let inside =
-            conversations::load(&self.db, thread).await?.ok_or_else(|| Error::not_found("workbox"))?;
+        let inside = conversations::load(&self.db, thread, tally::BLOCK)
+            .await?
+            .ok_or_else(|| Error::not_found("workbox"))?;
         if members.iter().any(|person| !inside.members.contains_key(person)) {
             return Err(Error::not_found("participant"));
         }

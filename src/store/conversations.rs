@@ -9,7 +9,10 @@ use crate::{
     base::clock::Timestamp,
     domain::{
         ids::{ConversationId, CustomFieldId, MessageId, OrgId, ParticipantId, PersonId, StreamId},
-        machine::conversation::{Conversation, Marks, Member, RECENT, Receipt, Status, Thread, Written},
+        machine::{
+            conversation::{Conversation, Marks, Member, RECENT, Receipt, Status, Thread, Written},
+            tally::Tallying,
+        },
     },
 };
 
@@ -45,7 +48,10 @@ statements! {
     /// The columns that an actor keeps.
     STATE = "select c.organization_id, c.stream_id, c.internal_stream_id, c.title, c.description, c.status, c.created_by, \
         c.assigned_to, a.name as assigned_name, c.reported_at, c.assigned_at, c.closed_at, c.last_message_id, \
-        c.internal_message_id, c.version from conversation c left join person a on a.id = c.assigned_to where c.id = $1";
+        c.internal_message_id, c.version, (select count(*) from (select 1 from message m where m.conversation_id = $1 \
+        and m.id > (select coalesce(max(t.message_id), 0) from message_tally t where t.conversation_id = $1 \
+        and t.author_id = 0) limit $2) later) as untallied \
+        from conversation c left join person a on a.id = c.assigned_to where c.id = $1";
     /// Who is in it.
     MEMBERS = concat!(MEMBERS!(), " where p.conversation_id = $1 and p.removed_at is null");
     /// Who was in it.
@@ -100,6 +106,7 @@ struct StateRow {
     last_message_id: MessageId,
     internal_message_id: MessageId,
     version: i64,
+    untallied: i64,
 }
 
 #[derive(sqlx_macros::FromRow)]
@@ -135,9 +142,9 @@ impl From<MemberRow> for Member {
     }
 }
 
-/// The state that an actor begins with; `None` when there is no such conversation.
-pub async fn load(db: &Db, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
-    let Some(row) = sql(STATE).bind(id).optional::<StateRow>(db).await? else { return Ok(None) };
+/// The state that an actor begins with, with blocks of so many messages; `None` when there is no such conversation.
+pub async fn load(db: &Db, id: ConversationId, block: i64) -> Result<Option<Conversation>, StoreError> {
+    let Some(row) = sql(STATE).bind(id).bind(block).optional::<StateRow>(db).await? else { return Ok(None) };
     let members = sql(MEMBERS).bind(id).all::<MemberRow>(db).await?;
     let fields = sql(FIELDS).bind(id).all::<(CustomFieldId, String)>(db).await?;
     let most = i64::try_from(RECENT).unwrap_or(i64::MAX);
@@ -170,6 +177,7 @@ pub async fn load(db: &Db, id: ConversationId) -> Result<Option<Conversation>, S
             .rev()
             .map(|(id, author, internal)| Written { id, author, internal })
             .collect(),
+        tallying: Tallying::new(block, row.untallied),
     }))
 }
 

@@ -2,7 +2,9 @@
 
 use uuid::Uuid;
 
-use super::{Bulk, Column::Int, Db, Stmt, StoreError, gather::Question, sql, sql_for, statements};
+use super::{
+    Bulk, Column::Int, Db, Stmt, StoreError, gather::Question, sql, sql_for, statements, tallies::unread,
+};
 use crate::{
     base::clock::Timestamp,
     domain::ids::{ConversationId, MessageId, Offset, OrgId, PersonId, StreamId},
@@ -50,10 +52,8 @@ statements! {
             (select stream_offset from message where conversation_id = $2 and id = $3 and edited_at is not null) \
             and cast(cast(data as jsonb) #>> '{data,id}' as bigint) = $3",
     };
-    UNREAD = "select count(*) from message where conversation_id = $1 and id > $2 and author_id <> $3 \
-        and deleted_at is null";
-    UNREAD_OPEN = "select count(*) from message where conversation_id = $1 and id > $2 and author_id <> $3 \
-        and deleted_at is null and not internal";
+    /// Of a person's place: conversation, person, watermark, guest.
+    UNREAD = concat!("select ", unread!("$1", "$2", "$3", "$4"), " as unread");
     WATERMARKS = "select person_id, guest, received_id, read_id from participant \
         where conversation_id = $1 and removed_at is null order by person_id";
     REVISIONS = "select metadata, edited_at, edited_by from message_revision \
@@ -330,7 +330,7 @@ pub async fn unread(
     read: MessageId,
     with_internal: bool,
 ) -> Result<i64, StoreError> {
-    let text = if with_internal { UNREAD } else { UNREAD_OPEN };
-    let (count,): (i64,) = sql(text).bind(conversation).bind(read).bind(person).one(db).await?;
+    let stmt = sql(UNREAD).bind(conversation).bind(person).bind(read).bind(!with_internal);
+    let (count,): (i64,) = stmt.one(db).await?;
     Ok(count)
 }

@@ -34,6 +34,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     "0005_rows_in_order"
     "0006_traces"
     "0007_absences"
+    "0008_tallies"
 };
 
 /// The advisory lock that keeps two nodes from migrating at once ("swbd").

@@ -45,6 +45,7 @@ pub mod sessions;
 pub(crate) mod statements;
 mod stmt;
 pub mod streams;
+pub mod tallies;
 pub mod tokens;
 mod tx;
 mod value;

@@ -3,7 +3,7 @@
 use super::{
     Dialects, attachments, call_records, calls, conversations, custom_fields, generation, groups,
     guest_links, idempotency, ids, inboxes, invitations, keys, leftovers, messages, meta, notices,
-    organizations, people, procedures, relay, sessions, tokens, workbox_views,
+    organizations, people, procedures, relay, sessions, tallies, tokens, workbox_views,
 };
 
 /// A named text.
@@ -39,6 +39,7 @@ const FILES: &[&[Statement]] = &[
     procedures::STATEMENTS,
     relay::STATEMENTS,
     sessions::STATEMENTS,
+    tallies::STATEMENTS,
     tokens::STATEMENTS,
     workbox_views::STATEMENTS,
 ];

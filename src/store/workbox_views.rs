@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::{
     Db, Stmt, StoreError, filter, messages::StoredMessage, procedures::ProcedureRow, sql, statements,
+    tallies::unread,
 };
 use crate::{
     base::clock::Timestamp,
@@ -21,13 +22,15 @@ statements! {
     PEOPLE_OF_CALL = "select distinct p.id from call c join call_participant x on x.call_id = c.id \
         join person p on p.id = x.person_id where c.id = $2 and c.organization_id = $1 and c.started_at is not null \
         and p.organization_id = $1 and p.kind = 'member' and p.removed_at is null and p.active order by p.id";
-    COUNT = "select c.status, count(*) as total, \
+    COUNT = concat!(
+        "select c.status, count(*) as total, \
         max(case when p.guest then c.last_active_at else c.internal_active_at end) as last_active_at, \
-        cast(coalesce(sum((select count(*) from message m where m.conversation_id = c.id and m.id > p.read_id \
-        and m.author_id <> p.person_id and m.deleted_at is null and (not p.guest or not m.internal))), 0) as bigint) \
-        as unread from participant p join conversation c on c.id = p.conversation_id \
+        cast(coalesce(sum(",
+        unread!("c.id", "p.person_id", "p.read_id", "p.guest"),
+        "), 0) as bigint) as unread from participant p join conversation c on c.id = p.conversation_id \
         where p.person_id = $2 and p.removed_at is null and c.organization_id = $1 and c.kind = 'workbox' \
-        group by c.status";
+        group by c.status"
+    );
 }
 
 /// A workbox as one reader sees it.
@@ -86,8 +89,8 @@ pub struct WorkboxRow {
 const COLUMNS: &str = "select c.id, c.uuid, c.organization_id, c.title, c.description, c.status, c.created_by, \
     c.assigned_to, c.auto_created, c.call_id, c.reported_at, c.assigned_at, c.closed_at, c.version, c.created_at, \
     c.updated_at, s.epoch, s.head, i.epoch as internal_epoch, i.head as internal_head, ";
-const UNREAD: &str = "p.read_id, (select count(*) from message m where m.conversation_id = c.id and m.id > p.read_id \
-    and m.author_id <> p.person_id and m.deleted_at is null and (not p.guest or not m.internal)) as unread from (";
+const UNREAD: &str =
+    concat!("p.read_id, ", unread!("c.id", "p.person_id", "p.read_id", "p.guest"), " as unread from (");
 const NO_READER: &str = "cast(0 as bigint) as read_id, cast(0 as bigint) as unread from (";
 const STREAMS: &str = " join stream s on s.id = c.stream_id join stream i on i.id = c.internal_stream_id";
 
@@ -349,12 +352,13 @@ pub async fn participants(db: &Db, ids: &[ConversationId]) -> Result<Vec<Partici
         return Ok(Vec::new());
     }
     within(
-        "select p.conversation_id, p.id, p.person_id, u.uuid, p.guest, p.creator, p.important, p.has_participated, \
-         p.accepted_at, p.removed_at, p.read_id, u.name, u.username, u.title, u.location, u.avatar_file, \
-         case when p.guest then (select count(*) from message m where m.conversation_id = p.conversation_id \
-         and m.id > p.read_id and m.author_id <> p.person_id and m.deleted_at is null and not m.internal) \
-         else 0 end as unread \
-         from participant p join person u on u.id = p.person_id where p.conversation_id",
+        concat!(
+            "select p.conversation_id, p.id, p.person_id, u.uuid, p.guest, p.creator, p.important, \
+             p.has_participated, p.accepted_at, p.removed_at, p.read_id, u.name, u.username, u.title, u.location, \
+             u.avatar_file, case when p.guest then ",
+            unread!("p.conversation_id", "p.person_id", "p.read_id", "p.guest"),
+            " else 0 end as unread from participant p join person u on u.id = p.person_id where p.conversation_id"
+        ),
         ids,
         " order by p.conversation_id, p.id",
     )

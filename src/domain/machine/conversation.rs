@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use super::tally::Tallying;
 use crate::{
     base::clock::Timestamp,
     domain::{
@@ -122,6 +123,17 @@ pub struct Conversation {
     pub announced_at: Timestamp,
     /// Who wrote the newest messages, oldest first.
     pub recent: VecDeque<Written>,
+    /// When messages are tallied.
+    pub tallying: Tallying,
+}
+
+/// What a message means for its author and its conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// It is the author's first.
+    pub first: bool,
+    /// A tally is to be taken with it.
+    pub fills_block: bool,
 }
 
 /// A message by what receipts need to know of it.
@@ -191,8 +203,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// A message of `author` was taken; true when it is the author's first.
-    pub fn sent(&mut self, author: PersonId, id: MessageId, internal: bool) -> bool {
+    /// A message of `author` was taken.
+    pub fn sent(&mut self, author: PersonId, id: MessageId, internal: bool) -> Sent {
         self.last_internal = self.last_internal.max(id);
         if !internal {
             self.last_message = self.last_message.max(id);
@@ -201,17 +213,29 @@ impl Conversation {
             self.recent.pop_front();
         }
         self.recent.push_back(Written { id, author, internal });
-        self.members.get_mut(&author).is_some_and(|member| !std::mem::replace(&mut member.participated, true))
+        let first = |member: &mut Member| !std::mem::replace(&mut member.participated, true);
+        Sent { first: self.members.get_mut(&author).is_some_and(first), fills_block: self.tallying.sent(id) }
     }
 
-    /// The message `id` was refused after all; `before` is what [`Self::last_message`] and [`Self::last_internal`] were.
+    /// The message `id` was refused after all; `before` is what [`Self::last_message`] and [`Self::last_internal`] were,
+    /// in case nothing newer is remembered. That may have been refused itself.
     pub fn unsent(&mut self, id: MessageId, before: (MessageId, MessageId)) {
+        let known = self.recent.len();
         self.recent.retain(|written| written.id != id);
+        // A state that was loaded meanwhile never held it.
+        if self.recent.len() < known {
+            self.tallying.unsent(id);
+        }
+        let newest = |open: bool| {
+            let mut recent = self.recent.iter().rev();
+            recent.find(|written| !(open && written.internal)).map(|written| written.id)
+        };
+        let (message, internal) = (newest(true).unwrap_or(before.0), newest(false).unwrap_or(before.1));
         if self.last_message == id {
-            self.last_message = before.0;
+            self.last_message = message;
         }
         if self.last_internal == id {
-            self.last_internal = before.1;
+            self.last_internal = internal;
         }
     }
 

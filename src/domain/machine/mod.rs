@@ -4,3 +4,4 @@
 pub mod call;
 pub mod conversation;
 pub mod ring;
+pub mod tally;

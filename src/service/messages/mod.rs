@@ -45,6 +45,7 @@ use crate::{
         conversations,
         messages::{self, Side, StoredMessage},
         people::{self, BriefPerson},
+        tallies,
     },
 };
 
@@ -143,8 +144,12 @@ impl Messages {
                 Tools::remember(keep, &mut append, &once, &message, now);
                 // Set once: the closure runs once.
                 let _ = taken.set((message, (state.last_message, state.last_internal)));
-                if state.sent(author, message, checked.internal) {
+                let sent = state.sent(author, message, checked.internal);
+                if sent.first {
                     append = append.with(conversations::set_participated(id, author));
+                }
+                if sent.fills_block {
+                    append.rows.push(RowOp::Late(tallies::take(id, message, state.tallying.block())));
                 }
                 Ok(Decision {
                     append,

@@ -96,6 +96,7 @@ impl Workboxes {
             members: BTreeMap::new(),
             announced_at: Timestamp(0),
             recent: <_>::default(),
+            tallying: <_>::default(),
         };
 
         let mut events = Events::new(&tools.random, now, Some(Arc::new(actor_of(caller))));

@@ -39,6 +39,19 @@ on_both! {
         assert_eq!(code(world.messages.send(&ann, thread, draft("new"), &Once::none()).await), Code::Constraint);
     }
 
+    async fn many_refused_messages_leave_the_newest_one(db: TestDb) {
+        let world = World::new(&db).await;
+        let thread = world.thread(&[BEN]).await;
+        let ann = world.user(ANN).await;
+        let uuid = Some(Random::seeded(3).uuid());
+        let first = world.messages.send(&ann, thread, Draft { uuid, ..draft("once") }, &Once::none()).await.unwrap();
+        let none = Once::none();
+        let sends = (0..10).map(|_| world.messages.send(&ann, thread, Draft { uuid, ..draft("once") }, &none));
+        futures_util::future::try_join_all(sends).await.unwrap();
+        world.read(&ann, thread, MessageId(0)).await;
+        assert_eq!(world.view(&ann, thread).await.last_read_message_id, Some(first.id));
+    }
+
     async fn an_idempotency_key_counts_once(db: TestDb) {
         let world = World::new(&db).await;
         let thread = world.thread(&[BEN]).await;

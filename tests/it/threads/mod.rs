@@ -7,5 +7,6 @@ mod guests;
 mod lists;
 mod messages;
 mod receipts;
+mod tallies;
 mod totals;
 mod world;

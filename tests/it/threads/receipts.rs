@@ -5,18 +5,25 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::try_join_all;
+use serde_json::json;
 use switchboard::{
     base::random::Random,
     domain::{
         caller::Caller,
         ids::{ConversationId, MessageId, PersonId},
         machine::conversation::Marks,
+        once::Once,
     },
-    service::messages::ThreadReceipts,
+    service::messages::{Draft, ThreadReceipts},
     store::inboxes,
 };
+use uuid::Uuid;
 
-use super::world::{ADA, ANN, BEN, CARL, World};
+use super::{
+    tallies,
+    world::{ADA, ANN, BEN, CARL, World, draft},
+};
 use crate::harness::db::on_both;
 
 struct Sent {
@@ -129,7 +136,7 @@ impl Model {
 
 on_both! {
     async fn a_random_walk_counts_like_by_hand(db: TestDb) {
-        let world = World::new(&db).await;
+        let mut world = World::new(&db).await;
         let thread = world.thread(&[BEN, CARL]).await;
         let guest = world.guest(thread, "Gus").await;
         let mut callers = BTreeMap::from([(guest.person.unwrap(), guest.clone())]);
@@ -143,11 +150,12 @@ on_both! {
         };
         let random = Random::seeded(20_261_122);
         let pick = |bound: usize| usize::try_from(random.below(bound as u64)).unwrap();
-        for step in 0..120 {
+        let mut repeatable = Vec::new();
+        for step in 0..240 {
             let inside: Vec<PersonId> = model.inside.iter().copied().collect();
             let person = inside[pick(inside.len())];
             let caller = &callers[&person];
-            match pick(10) {
+            match pick(14) {
                 0..=3 => {
                     let internal = person != model.guest && pick(3) == 0;
                     let text = format!("message {step}");
@@ -166,23 +174,56 @@ on_both! {
                         seen[pick(seen.len())]
                     };
                     let read = pick(2) == 0;
-                    let once = switchboard::domain::once::Once::none();
-                    let marks = world.messages.mark(caller, thread, message, read, &once).await.unwrap();
+                    let marks =
+                        world.messages.mark(caller, thread, message, read, &Once::none()).await.unwrap();
                     model.mark(person, message, read);
                     let want = model.marks_of(person);
                     assert_eq!((marks.received_id, marks.read_id), (want.received, want.read));
                     assert_eq!(marks.unread, i64::try_from(model.unread(person)).unwrap());
                 }
-                8 => {
+                what @ (8 | 9) => {
                     let own: Vec<usize> = (0..model.messages.len())
                         .filter(|at| model.messages[*at].author == person && !model.messages[*at].deleted)
                         .collect();
                     if !own.is_empty() {
                         let at = own[pick(own.len())];
-                        world.messages.delete(caller, thread, model.messages[at].id).await.unwrap();
-                        model.messages[at].deleted = true;
+                        let id = model.messages[at].id;
+                        if what == 8 {
+                            world.messages.delete(caller, thread, id).await.unwrap();
+                            model.messages[at].deleted = true;
+                        } else {
+                            let words = json!({ "message": "better" });
+                            world.messages.edit(caller, thread, id, words).await.unwrap();
+                        }
                     }
                 }
+                10 | 11 => {
+                    // Many at once, some of them not for the first time.
+                    let (world, none) = (&world, Once::none());
+                    let mut said: Vec<(PersonId, Uuid)> =
+                        repeatable.iter().copied().filter(|(author, _)| inside.contains(author)).collect();
+                    let mut sends = Vec::new();
+                    for _ in 0..=pick(12) {
+                        let (author, uuid) = if pick(3) == 0 && !said.is_empty() {
+                            said[pick(said.len())]
+                        } else {
+                            let fresh = (inside[pick(inside.len())], random.uuid());
+                            repeatable.push(fresh);
+                            said.push(fresh);
+                            fresh
+                        };
+                        let draft = Draft { uuid: Some(uuid), ..draft("said once") };
+                        let sent = world.messages.send(&callers[&author], thread, draft, &none);
+                        sends.push(async move { sent.await.map(|sent| (author, sent.id)) });
+                    }
+                    for (author, id) in try_join_all(sends).await.unwrap() {
+                        if model.messages.iter().all(|message| message.id != id) {
+                            model.messages.push(Sent { id, author, internal: false, deleted: false });
+                        }
+                    }
+                    model.messages.sort_unstable_by_key(|message| message.id);
+                }
+                12 => world = World::start(&db).await,
                 _ => {
                     // Ben goes and comes back; his watermarks stay.
                     let with = if model.inside.contains(&BEN) { vec![CARL] } else { vec![BEN, CARL] };
@@ -197,6 +238,7 @@ on_both! {
             }
         }
         model.check(&world, thread, &callers).await;
+        assert!(tallies::recount(&db, thread).await > 20);
         // A fresh start counts the same.
         let world = World::start(&db).await;
         model.check(&world, thread, &callers).await;

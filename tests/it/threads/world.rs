@@ -42,6 +42,8 @@ use switchboard::{
 use uuid::Uuid;
 
 const DAY: Duration = Duration::from_hours(24);
+/// Messages of a block that is tallied: few, so that every longer thread has some.
+pub const BLOCK: usize = 5;
 /// How long guests' links work here.
 pub const LINK_LIFE: Duration = Duration::from_hours(48);
 
@@ -115,7 +117,8 @@ impl World {
             metrics: LiveMetrics::default(),
         };
         let options = RegistryOptions { mailbox: 1_000, idle: Duration::from_secs(60) };
-        let conversations = Conversations::new(ConversationLoader(db.clone()), options, ground.clone());
+        let loader = ConversationLoader::new(db.clone()).with_blocks_of(i64::try_from(BLOCK).unwrap());
+        let conversations = Conversations::new(loader, options, ground.clone());
         let loader = SessionLoader::new(db.clone(), clock.clone(), Timing::default());
         let sessions = Sessions::new(loader, options, ground);
         let ids = Ids::open(db.clone(), tasks).await.unwrap();
