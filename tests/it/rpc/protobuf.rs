@@ -3,7 +3,9 @@
 use futures_util::{SinkExt as _, StreamExt as _};
 use prost::Message as _;
 use serde_json::{Value, json};
-use switchboard::realtime::protocol::{Command, ConnectRequest, Reply, RpcRequest, SubscribeRequest};
+use switchboard::realtime::protocol::{
+    Command, ConnectRequest, Publication, Reply, RpcRequest, SubscribeRequest,
+};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{Message, client::IntoClientRequest as _},
@@ -49,6 +51,16 @@ impl Binary {
         }
     }
 
+    /// The next publication in that channel; hints to the inbox may come in between.
+    async fn published(&mut self, channel: &str) -> Publication {
+        loop {
+            let push = self.next().await.push.unwrap();
+            if push.channel == channel {
+                return push.publication.unwrap();
+            }
+        }
+    }
+
     async fn rpc(&mut self, method: &str, data: &Value) -> Result<Value, (u32, String)> {
         let rpc = RpcRequest { method: method.to_owned(), data: data.to_string().into() };
         let reply = self.call(Command { rpc: Some(rpc), ..Command::default() }).await;
@@ -81,10 +93,10 @@ on_both! {
         let reply = ben.call(Command { rpc: Some(not_json), ..Command::default() }).await;
         assert_eq!(reply.error.unwrap().code, 107);
 
-        let subscribe = SubscribeRequest { channel: workbox, ..SubscribeRequest::default() };
+        let subscribe = SubscribeRequest { channel: workbox.clone(), ..SubscribeRequest::default() };
         ben.call(Command { subscribe: Some(subscribe), ..Command::default() }).await;
         let told = office.say("to all").await;
-        let push = ben.next().await.push.unwrap().publication.unwrap();
+        let push = ben.published(&workbox).await;
         assert_eq!(push.offset, told["offset"].as_u64().unwrap());
         let event: Value = serde_json::from_slice(&push.data).unwrap();
         assert_eq!((&event["type"], &event["data"]["id"]), (&json!("message.created"), &told["id"]));
