@@ -40,8 +40,6 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The request is wrong in a way that has no name of its own.
-    Generic = 400 "generic" Invalid;
     /// Missing, unreadable, unknown or revoked token, or one of the wrong kind.
     InvalidToken = 401 "invalid_token" Unauthenticated;
     /// The token's time is over: refresh and repeat.

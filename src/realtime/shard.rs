@@ -113,8 +113,8 @@ impl Shard {
     }
 
     /// Writes what was queued since the last round. Yielding first lets batches form under load; an idle server
-    /// writes at once. A round that took long is followed by a rest as long: a write costs the same however much is in
-    /// it, so what comes meanwhile goes out together, and half of the time at least is there for everything else.
+    /// writes at once. A round that took long is followed by a rest as long, within bounds: a write costs much the same
+    /// however much is in it, so what comes meanwhile goes out together.
     async fn run_flusher(self: Rc<Self>) {
         loop {
             self.wake.notified().await;
