@@ -1,6 +1,15 @@
-//! Finds the actor of a key, starts it on first use, forgets it when it has stopped.
+//! Finds the actor of a key, starts it on first use, forgets it when it has stopped. Commands that a stopping actor did
+//! not come to are sent to its successor.
 
-use std::{fmt::Display, future::Future, hash::Hash, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    fmt::Display,
+    future::Future,
+    hash::Hash,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
 use actix::{Actor as _, Addr, dev::SendError};
 use dashmap::DashMap;
@@ -10,10 +19,15 @@ use tokio_util::sync::CancellationToken;
 use super::{
     flight::Flight,
     metrics::LiveMetrics,
-    shell::{Arbiters, Do, Env, Live, Shell, Wake},
+    shell::{Arbiters, Do, Env, Live, Returns, Shell, Wake},
 };
 use crate::{
-    base::{clock::Clock, random::Random, tasks::Tasks, trace},
+    base::{
+        clock::Clock,
+        random::Random,
+        tasks::Tasks,
+        trace::{self, Trace},
+    },
     domain::{
         codes::Code,
         error::{Error, Result},
@@ -72,6 +86,8 @@ struct Inner<K, L: Live> {
 /// The place of one actor; a successor gets a place of its own once this one is gone.
 struct Slot<L: Live> {
     actor: OnceCell<Addr<Shell<L>>>,
+    /// Where commands go that the actor did not come to.
+    returns: Returns<L::Command>,
     /// Set when the actor has begun: its mailbox has its real size from then on.
     begun: CancellationToken,
     gone: CancellationToken,
@@ -117,17 +133,19 @@ where
                     () = slot.gone.cancelled() => {}
                 }
             }
-            match actor.try_send(Do(command, trace::current())) {
+            match actor.try_send(Do::new(command, trace::current(), &slot.returns)) {
                 Ok(()) => return Ok(()),
-                Err(SendError::Full(_)) => {
+                Err(SendError::Full(refused)) => {
+                    drop(refused.take());
                     self.0.ground.metrics.refused(L::KIND);
                     return Err(Error::new(
                         Code::MailboxFull,
                         "too many requests for this at once, try again",
                     ));
                 }
-                Err(SendError::Closed(Do(returned, _))) => {
-                    command = returned;
+                Err(SendError::Closed(unsent)) => {
+                    let Some(unsent) = unsent.take() else { return Ok(()) };
+                    command = unsent;
                     slot.gone.cancelled().await;
                 }
             }
@@ -160,9 +178,43 @@ where
         }
         let fresh = || {
             let (begun, gone) = (CancellationToken::new(), CancellationToken::new());
-            Arc::new(Slot { actor: OnceCell::new(), begun, gone })
+            let returns = self.returns(key, gone.clone());
+            Arc::new(Slot { actor: OnceCell::new(), returns, begun, gone })
         };
         Arc::clone(&self.0.slots.entry(key).or_insert_with(fresh))
+    }
+
+    /// Takes back the commands that an actor of `key` leaves in its mailbox, and sends them to its successor once that
+    /// may start.
+    fn returns(&self, key: K, gone: CancellationToken) -> Returns<L::Command> {
+        let registry: Weak<Inner<K, L>> = Arc::downgrade(&self.0);
+        let left: Arc<Mutex<Left<L::Command>>> = Arc::default();
+        Arc::new(move |command, trace| {
+            let Some(registry) = registry.upgrade().map(Self) else { return };
+            let tasks = registry.0.ground.tasks.clone();
+            if tasks.is_stopping() {
+                return;
+            }
+            {
+                let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
+                left.commands.push_back((command, trace));
+                if std::mem::replace(&mut left.resent, true) {
+                    return;
+                }
+            }
+            let (left, gone) = (Arc::clone(&left), gone.clone());
+            tasks.spawn("actor-resend", async move {
+                gone.cancelled().await;
+                while let Some((command, trace)) = Left::next(&left) {
+                    // A refusal drops the command, which tells its waiter to try again.
+                    let sent = registry.tell(key, command);
+                    let _ = match trace {
+                        Some(trace) => trace::within(trace, sent).await,
+                        None => sent.await,
+                    };
+                }
+            });
+        })
     }
 
     fn forget(&self, key: K, slot: &Arc<Slot<L>>) {
@@ -208,6 +260,28 @@ where
                 }
             }
         });
+    }
+}
+
+/// What an actor left in its mailbox.
+struct Left<C> {
+    commands: VecDeque<(C, Option<Trace>)>,
+    /// Somebody sends them again.
+    resent: bool,
+}
+
+impl<C> Default for Left<C> {
+    fn default() -> Self {
+        Self { commands: VecDeque::new(), resent: false }
+    }
+}
+
+impl<C> Left<C> {
+    fn next(left: &Mutex<Self>) -> Option<(C, Option<Trace>)> {
+        let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = left.commands.pop_front();
+        left.resent = next.is_some();
+        next
     }
 }
 

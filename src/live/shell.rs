@@ -2,7 +2,10 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -163,8 +166,36 @@ impl<L: Live> Drop for Shell<L> {
     }
 }
 
-/// A command, and the request that it came of.
-pub(super) struct Do<L: Live>(pub L::Command, pub Option<Trace>);
+/// Takes commands that an actor did not come to, in the order in which they were sent.
+pub(super) type Returns<C> = Arc<dyn Fn(C, Option<Trace>) + Send + Sync>;
+
+/// A command, and the request that it came of. Dropped before it was handled, it goes back to the registry: nothing has
+/// happened to it, so whoever waits for it should not hear that its actor stopped.
+pub(super) struct Do<L: Live> {
+    command: Option<L::Command>,
+    trace: Option<Trace>,
+    returns: Returns<L::Command>,
+}
+
+impl<L: Live> Do<L> {
+    /// A command of the present request.
+    pub fn new(command: L::Command, trace: Option<Trace>, returns: &Returns<L::Command>) -> Self {
+        Self { command: Some(command), trace, returns: Arc::clone(returns) }
+    }
+
+    /// The command, which does not go back any more.
+    pub fn take(mut self) -> Option<L::Command> {
+        self.command.take()
+    }
+}
+
+impl<L: Live> Drop for Do<L> {
+    fn drop(&mut self) {
+        if let Some(command) = self.command.take() {
+            (self.returns)(command, self.trace);
+        }
+    }
+}
 
 impl<L: Live> Message for Do<L> {
     type Result = ();
@@ -173,14 +204,17 @@ impl<L: Live> Message for Do<L> {
 impl<L: Live> Handler<Do<L>> for Shell<L> {
     type Result = ();
 
-    fn handle(&mut self, Do(command, trace): Do<L>, ctx: &mut Self::Context) {
+    fn handle(&mut self, sent: Do<L>, ctx: &mut Self::Context) {
         if self.env.flight.is_broken() {
-            // Dropping the command tells its waiter to try again.
+            // Dropped here, the command goes to the successor.
             ctx.stop();
             return;
         }
         self.last_used = self.env.now();
-        trace::during(trace, || self.step(ctx, |live, env| live.handle(command, env)));
+        let trace = sent.trace;
+        if let Some(command) = sent.take() {
+            trace::during(trace, || self.step(ctx, |live, env| live.handle(command, env)));
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod guests;
 mod lists;
 mod messages;
 mod receipts;
+mod successors;
 mod tallies;
 mod totals;
 mod world;
