@@ -6,14 +6,19 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::wire::{Body, Command, Incoming, Malformed, Position};
 
-/// A command; Tinode wants `hi` before the sign-in. Sign-in tokens are `login:password`.
+/// A command; Tinode wants `hi` before the sign-in. Who signs in gives `login:password`, which costs the server a password
+/// hash, or a token as Tinode issued it (Base64 has no colon).
 pub fn encode(id: u32, command: &Command) -> Vec<String> {
     let id_text = id.to_string();
     match command {
         Command::Connect { token, .. } => {
             let hi = json!({ "hi": { "id": "0", "ver": "0.22", "ua": "loadtest" } });
-            let login =
-                json!({ "login": { "id": id_text, "scheme": "basic", "secret": base64(token.as_bytes()) } });
+            let (scheme, secret) = if token.contains(':') {
+                ("basic", base64(token.as_bytes()))
+            } else {
+                ("token", token.clone())
+            };
+            let login = json!({ "login": { "id": id_text, "scheme": scheme, "secret": secret } });
             vec![hi.to_string(), login.to_string()]
         }
         Command::Subscribe { channel, since: None } => {
@@ -107,6 +112,17 @@ mod tests {
         assert!(matches!(decode(done), Ok(Incoming::Reply(3, Ok(_)))));
         let refused = r#"{"ctrl":{"id":"4","code":401,"text":"authentication required","ts":"x"}}"#;
         assert!(matches!(decode(refused), Ok(Incoming::Reply(4, Err((401, _))))));
+    }
+
+    #[test]
+    fn passwords_and_tokens_sign_in_by_schemes_of_their_own() {
+        let secret_of = |token: &str| {
+            let connect = Command::Connect { token: token.to_owned(), positions: Vec::new() };
+            let login: Value = serde_json::from_str(&encode(2, &connect)[1]).unwrap();
+            (login["login"]["scheme"].clone(), login["login"]["secret"].clone())
+        };
+        assert_eq!(secret_of("ann:secret"), ("basic".into(), "YW5uOnNlY3JldA==".into()));
+        assert_eq!(secret_of("AbC+/w=="), ("token".into(), "AbC+/w==".into()));
     }
 
     #[test]

@@ -266,6 +266,10 @@ async fn tick(
                 }
                 scraped = Some(scrape);
             }
+        } else {
+            // Only our own server tells how many it has.
+            let online = world.all_clients().iter().filter(|client| client.is_online()).count();
+            sample.connections = Some(online as f64);
         }
         let points = world.stats.tick(t);
         let stage = shared.stage.lock().unwrap_or_else(PoisonError::into_inner).clone();
