@@ -17,7 +17,7 @@ use super::{
     handshake::{Socket, closed, handshake},
     socket::{Answer, Client, Endpoint, Event, Listener, Order, Place},
     subscription::{Arrival, Subscription},
-    wire::{Body, Command, Incoming},
+    wire::{Body, Command, Format, Incoming},
 };
 use crate::{
     failure::{Failure, Outcome},
@@ -28,6 +28,8 @@ use crate::{
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long opening a connection may take.
 const OPENING: Duration = Duration::from_secs(30);
+/// Before a busy server is asked again.
+const BUSY: Duration = Duration::from_millis(20);
 
 enum Pending {
     Ask(Answer),
@@ -346,12 +348,12 @@ impl Session {
         if !frame.is_text() && !frame.is_binary() {
             return Ok(());
         }
-        let (mut is_pinged, mut again) = (false, Vec::new());
+        let (mut is_pinged, mut again, mut busy) = (false, Vec::new(), Vec::new());
         let format = self.endpoint.format;
         format
             .decode(frame, |incoming| match incoming {
                 Incoming::Ping => is_pinged = true,
-                Incoming::Reply(id, outcome) => self.replied(id, outcome),
+                Incoming::Reply(id, outcome) => busy.extend(self.replied(id, outcome)),
                 Incoming::Publication { channel, offset, data } => self.published(channel, offset, data),
                 Incoming::Unsubscribed { channel, code } => {
                     let known = self.subscriptions.iter().position(|one| &*one.channel == channel);
@@ -375,18 +377,30 @@ impl Session {
                 socket.send(message).await.map_err(|_| Failure::Disconnected)?;
             }
         }
+        if !busy.is_empty() {
+            tokio::time::sleep(BUSY).await;
+        }
+        for (index, answer) in busy {
+            for message in self.subscribe(index, answer) {
+                socket.send(message).await.map_err(|_| Failure::Disconnected)?;
+            }
+        }
         if let Some(pong) = is_pinged.then(|| format.pong()).flatten() {
             socket.send(pong).await.map_err(|_| Failure::Disconnected)?;
         }
         Ok(())
     }
 
-    fn replied(&mut self, id: u32, outcome: Result<Body, (u32, String)>) {
+    /// Tells who asked. A place that is to be asked for again is given back.
+    fn replied(&mut self, id: u32, outcome: Result<Body, (u32, String)>) -> Option<(usize, Option<Answer>)> {
         let outcome = outcome.map_err(|(code, name)| Failure::Refused(code, name));
         match self.pending.remove(&id) {
             None => {}
             Some(Pending::Ask(answer)) => {
                 let _ = answer.send(outcome);
+            }
+            Some(Pending::Place(index, answer, _)) if self.is_busy(outcome.as_ref().err()) => {
+                return Some((index, answer));
             }
             Some(Pending::Place(index, answer, asked)) => {
                 let told = outcome.as_ref().map(|_| Body::default()).map_err(Clone::clone);
@@ -402,6 +416,13 @@ impl Session {
                 }
             }
         }
+        None
+    }
+
+    /// Tinode refuses everybody but the first while it loads a topic, and its clients ask again.
+    fn is_busy(&self, failure: Option<&Failure>) -> bool {
+        self.endpoint.format == Format::Tinode
+            && matches!(failure, Some(Failure::Refused(503, name)) if name == "locked")
     }
 
     fn take_place(&mut self, index: usize, body: Body) {
