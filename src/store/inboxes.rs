@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{Db, Result, Value, people::PersonRow, sql, sql_for, statements};
+use super::{
+    Bulk, Column::Int, Db, Result, Tuple, Value, people::PersonRow, sql, sql_for, statements,
+    tallies::tallied,
+};
 use crate::{
     base::clock::Timestamp,
     domain::ids::{ConversationId, MessageId, OrgId, PersonId},
@@ -14,27 +17,6 @@ statements! {
          join person u on u.id = p.person_id where p.conversation_id" ["$1"],
         "and p.removed_at is null"
     );
-    PLACES = listed(
-        "select p.conversation_id, p.person_id, p.guest, p.read_id, c.organization_id, c.last_message_id, \
-         c.internal_message_id from participant p join conversation c on c.id = p.conversation_id \
-         where p.conversation_id" ["$1"] "and p.person_id" ["$2"],
-        "and p.removed_at is null"
-    );
-    /// What lies beyond each watermark in each of these threads, by author: once for all who are there, however many.
-    BEYOND = {
-        sqlite: "select w.conversation_id, w.read_id, m.author_id, m.internal, count(m.id) as messages from \
-                 (select distinct p.conversation_id, p.read_id from participant p \
-                 where p.conversation_id in (select value from json_each($1)) \
-                 and p.person_id in (select value from json_each($2)) and p.removed_at is null) w \
-                 left join message m on m.conversation_id = w.conversation_id and m.id > w.read_id \
-                 and m.deleted_at is null group by w.conversation_id, w.read_id, m.author_id, m.internal",
-        postgres: "select w.conversation_id, w.read_id, b.author_id, b.internal, coalesce(b.messages, 0) as messages \
-                   from (select distinct p.conversation_id, p.read_id from participant p \
-                   where p.conversation_id = any($1) and p.person_id = any($2) and p.removed_at is null) w \
-                   left join lateral (select m.author_id, m.internal, count(*) as messages from message m \
-                   where m.conversation_id = w.conversation_id and m.id > w.read_id and m.deleted_at is null \
-                   group by m.author_id, m.internal) b on true",
-    };
     /// Crowds look it up instead (`presence.get`): telling everybody of everybody grows with the square of the room.
     NEIGHBOURS = listed(
         "select distinct me.person_id as subject, u.id as watcher, u.login_id as login, \
@@ -55,6 +37,48 @@ statements! {
          join person u on u.id = f.person_id where s.login_id" ["$1"]
     );
 }
+
+/// People's places in threads: `tallied` is what tallies say of the messages of others between those at the watermark and
+/// the newest one.
+static PLACES: Bulk = Bulk::new(
+    concat!(
+        "select w.conversation_id, w.person_id, w.guest, w.read_id, w.base_id, w.tallied_id, w.organization_id, \
+         w.last_message_id, w.internal_message_id, case when w.tallied_id > w.read_id then ",
+        tallied!("0", "w.tallied_id"),
+        " - ",
+        tallied!("w.person_id", "w.tallied_id"),
+        " - ",
+        tallied!("0", "w.read_id"),
+        " + ",
+        tallied!("w.person_id", "w.read_id"),
+        " else 0 end as tallied from (select p.conversation_id, p.person_id, p.guest, p.read_id, c.organization_id, \
+         c.last_message_id, c.internal_message_id, coalesce((select max(t.message_id) from message_tally t \
+         where t.conversation_id = p.conversation_id and t.author_id = 0), 0) as tallied_id, \
+         coalesce((select max(t.message_id) from message_tally t where t.conversation_id = p.conversation_id \
+         and t.author_id = 0 and t.message_id <= p.read_id), 0) as base_id from",
+    ),
+    &[Int, Int],
+    "join participant p on p.conversation_id = v.column1 and p.person_id = v.column2 and p.removed_at is null \
+     join conversation c on c.id = p.conversation_id) w",
+);
+/// What tallies leave to be counted of each watermark, by author and once for all who stand there: messages beyond the
+/// newest tally, but for those that are in a tally although they are read, or deleted.
+static EDGES: Bulk = Bulk::new(
+    "with w as (select column1 as conversation_id, column2 as read_id, column3 as base_id, column4 as tallied_id from",
+    &[Int, Int, Int, Int],
+    ") select w.conversation_id, w.read_id, m.author_id, m.internal, count(*) as messages from w \
+     join message m on m.conversation_id = w.conversation_id \
+     and m.id > case when w.tallied_id > w.read_id then w.tallied_id else w.read_id end and m.deleted_at is null \
+     group by w.conversation_id, w.read_id, m.author_id, m.internal \
+     union all select w.conversation_id, w.read_id, m.author_id, m.internal, -count(*) from w \
+     join message m on m.conversation_id = w.conversation_id and m.id > w.base_id and m.id <= w.read_id \
+     where w.tallied_id > w.read_id group by w.conversation_id, w.read_id, m.author_id, m.internal \
+     union all select w.conversation_id, w.read_id, m.author_id, m.internal, -count(*) from w \
+     join message m on m.conversation_id = w.conversation_id and m.id > w.read_id and m.id <= w.tallied_id \
+     and m.deleted_at is not null group by w.conversation_id, w.read_id, m.author_id, m.internal",
+);
+/// For tests that prepare each.
+pub(super) static IN_BULK: &[&Bulk] = &[&PLACES, &EDGES];
 
 /// Who is in these threads: thread, person, login.
 pub async fn members(
@@ -85,47 +109,53 @@ struct PlaceRow {
     person_id: PersonId,
     guest: bool,
     read_id: MessageId,
+    base_id: MessageId,
+    tallied_id: MessageId,
     organization_id: OrgId,
     last_message_id: MessageId,
     internal_message_id: MessageId,
+    tallied: i64,
 }
 
 #[derive(sqlx_macros::FromRow)]
-struct BeyondRow {
+struct EdgeRow {
     conversation_id: ConversationId,
     read_id: MessageId,
-    author_id: Option<PersonId>,
-    internal: Option<bool>,
+    author_id: PersonId,
+    internal: bool,
     messages: i64,
 }
 
-/// What these people have not read of these threads, where they take part. Whoever reads at this moment may be left out.
-pub async fn unread(
-    db: &Db,
-    threads: impl IntoIterator<Item = ConversationId>,
-    people: impl IntoIterator<Item = PersonId>,
-) -> Result<Vec<Unread>> {
-    let (threads, people) = (Value::ids(threads), Value::ids(people));
-    let beyond: Vec<BeyondRow> = sql_for(BEYOND).bind(threads.clone()).bind(people.clone()).all(db).await?;
-    let mut by_mark: HashMap<(ConversationId, MessageId), Vec<BeyondRow>> = HashMap::new();
-    for row in beyond {
-        by_mark.entry((row.conversation_id, row.read_id)).or_default().push(row);
+/// What these people have not read of these threads, where they take part. What is written meanwhile may be counted or not.
+pub async fn unread(db: &Db, places: &[(ConversationId, PersonId)]) -> Result<Vec<Unread>> {
+    let place = |v: Tuple, (thread, person): &(ConversationId, PersonId)| v.bind(*thread).bind(*person);
+    let places: Vec<PlaceRow> = PLACES.read(db, places, place).await?;
+    let mut marks: Vec<_> =
+        places.iter().map(|at| (at.conversation_id, at.read_id, at.base_id, at.tallied_id)).collect();
+    marks.sort_unstable();
+    marks.dedup();
+    let mark =
+        |v: Tuple, (thread, read, base, tallied): &(ConversationId, MessageId, MessageId, MessageId)| {
+            v.bind(*thread).bind(*read).bind(*base).bind(*tallied)
+        };
+    let mut edges: HashMap<(ConversationId, MessageId), Vec<EdgeRow>> = HashMap::new();
+    for row in EDGES.read::<_, EdgeRow>(db, &marks, mark).await? {
+        edges.entry((row.conversation_id, row.read_id)).or_default().push(row);
     }
-    let places: Vec<PlaceRow> = sql_for(PLACES).bind(threads).bind(people).all(db).await?;
     let unread = |place: PlaceRow| {
-        let beyond = by_mark.get(&(place.conversation_id, place.read_id))?;
-        let others = beyond.iter().filter(|row| row.author_id != Some(place.person_id));
-        let visible = others.filter(|row| !(place.guest && row.internal == Some(true)));
+        let at_edges = edges.get(&(place.conversation_id, place.read_id)).map_or(&[][..], Vec::as_slice);
+        let others = at_edges.iter().filter(|row| row.author_id != place.person_id);
+        let visible = others.filter(|row| !(place.guest && row.internal));
         let newest_internal = if place.guest { MessageId(0) } else { place.internal_message_id };
-        Some(Unread {
+        Unread {
             conversation: place.conversation_id,
             person: place.person_id,
             organization: place.organization_id,
             last_message: place.last_message_id.max(newest_internal),
-            unread: visible.map(|row| row.messages).sum(),
-        })
+            unread: place.tallied + visible.map(|row| row.messages).sum::<i64>(),
+        }
     };
-    Ok(places.into_iter().filter_map(unread).collect())
+    Ok(places.into_iter().map(unread).collect())
 }
 
 /// All faces of these human beings.

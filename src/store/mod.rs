@@ -65,10 +65,9 @@ pub use value::Value;
 
 /// The statements of the store that take many rows at once, for the tests that prepare each.
 pub fn bulk_statements() -> impl Iterator<Item = &'static Bulk> {
-    [calls::GATHERED, messages::GATHERED, people::GATHERED, streams::GATHERED, tokens::GATHERED]
-        .into_iter()
-        .flatten()
-        .copied()
+    let gathered =
+        [calls::GATHERED, messages::GATHERED, people::GATHERED, streams::GATHERED, tokens::GATHERED];
+    gathered.into_iter().chain([inboxes::IN_BULK]).flatten().copied()
 }
 
 /// Result of a store function.

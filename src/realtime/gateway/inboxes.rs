@@ -94,7 +94,7 @@ impl Inboxes {
             changes.iter().filter(|(_, person)| person.is_none()).map(|(thread, _)| *thread).collect();
         let single: HashSet<Concerned> = changes.iter().copied().collect();
         let members = inboxes::members(&self.db, threads.iter().copied()).await?;
-        let wanted: HashSet<(ConversationId, PersonId)> = members
+        let wanted: Vec<(ConversationId, PersonId)> = members
             .into_iter()
             .filter(|(thread, person, _)| {
                 whole.contains(thread) || single.contains(&(*thread, Some(*person)))
@@ -102,20 +102,13 @@ impl Inboxes {
             .filter(|(_, _, login)| self.services.reachability.is_connected(*login))
             .map(|(thread, person, _)| (thread, person))
             .collect();
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let threads: HashSet<ConversationId> = wanted.iter().map(|(thread, _)| *thread).collect();
-        let people: HashSet<PersonId> = wanted.iter().map(|(_, person)| *person).collect();
-        for row in inboxes::unread(&self.db, threads, people).await? {
-            if wanted.contains(&(row.conversation, row.person)) {
-                let data = Unread {
-                    workbox_id: row.conversation,
-                    unread: row.unread,
-                    last_message_id: row.last_message,
-                };
-                self.tell(row.organization, row.person, "unread", &data);
-            }
+        for row in inboxes::unread(&self.db, &wanted).await? {
+            let data = Unread {
+                workbox_id: row.conversation,
+                unread: row.unread,
+                last_message_id: row.last_message,
+            };
+            self.tell(row.organization, row.person, "unread", &data);
         }
         Ok(())
     }

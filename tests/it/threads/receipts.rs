@@ -112,7 +112,8 @@ impl Model {
                 self.newest_passed(*person, |marks| marks.read),
             );
         }
-        let told = inboxes::unread(&world.db, [thread], callers.keys().copied()).await.unwrap();
+        let places: Vec<_> = callers.keys().map(|person| (thread, *person)).collect();
+        let told = inboxes::unread(&world.db, &places).await.unwrap();
         let told: BTreeMap<_, _> =
             told.iter().map(|row| (row.person, (row.unread, row.last_message))).collect();
         let want = self.inside.iter().map(|person| {

@@ -11,7 +11,7 @@ use switchboard::{
         once::Once,
     },
     service::messages::Draft,
-    store::{Db, messages, sql},
+    store::{Db, inboxes, messages, sql},
 };
 use uuid::Uuid;
 
@@ -135,7 +135,12 @@ on_both! {
                 };
                 i64::try_from(sent.iter().filter(counts).count()).unwrap()
             };
+            let places = people.each_ref().map(|caller| (thread, caller.person.unwrap()));
+            let told = inboxes::unread(&db, &places).await.unwrap();
+            assert_eq!(told.len(), people.len());
             for (reader, caller) in people.iter().enumerate() {
+                let own = told.iter().find(|row| Some(row.person) == caller.person).unwrap();
+                assert_eq!(own.unread, count(reader, reader == 0), "{reader} is told beyond {read}");
                 let view = world.view(caller, thread).await;
                 assert_eq!(view.unread_messages_count, count(reader, reader == 0), "{reader} beyond {read}");
                 let info = world.workboxes.info(caller).await.unwrap();
