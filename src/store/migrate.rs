@@ -35,6 +35,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     "0006_traces"
     "0007_absences"
     "0008_tallies"
+    "0009_hot_rows"
 };
 
 /// The advisory lock that keeps two nodes from migrating at once ("swbd").
