@@ -23,6 +23,9 @@ const PREPARED: usize = 768;
 /// A connection that was idle for longer is tried before it is used, so that a restarted server costs no request.
 const TRUSTED_IDLE: Duration = Duration::from_secs(5);
 
+/// Connections to PostgreSQL that are kept for transactions, at most: the journal's, and a few for others.
+const TRANSACTIONS: u32 = 4;
+
 /// A database. Cheap to clone. Every method needs the tokio runtime that it was opened on.
 #[derive(Clone)]
 pub struct Db(Arc<Inner>);
@@ -34,8 +37,17 @@ struct Inner {
 }
 
 pub(super) enum Engine {
-    Sqlite { writer: Writer, readers: SqlitePool, base: Box<SqliteConnectOptions> },
-    Postgres(PgPool),
+    Sqlite {
+        writer: Writer,
+        readers: SqlitePool,
+        base: Box<SqliteConnectOptions>,
+    },
+    /// Transactions have a few connections of their own: what the journal runs over and over stays prepared and warm, and
+    /// never waits behind reads.
+    Postgres {
+        writers: PgPool,
+        readers: PgPool,
+    },
 }
 
 /// Connections for the metrics.
@@ -65,7 +77,7 @@ impl Db {
     pub fn dialect(&self) -> Dialect {
         match self.engine() {
             Engine::Sqlite { .. } => Dialect::Sqlite,
-            Engine::Postgres(_) => Dialect::Postgres,
+            Engine::Postgres { .. } => Dialect::Postgres,
         }
     }
 
@@ -90,7 +102,7 @@ impl Db {
     pub async fn begin(&self) -> Result<Tx> {
         match self.engine() {
             Engine::Sqlite { writer, .. } => Ok(Tx::sqlite(writer.begin().await?)),
-            Engine::Postgres(pool) => Ok(Tx::postgres(Box::pin(pool.begin()).await?)),
+            Engine::Postgres { writers, .. } => Ok(Tx::postgres(Box::pin(writers.begin()).await?)),
         }
     }
 
@@ -112,7 +124,10 @@ impl Db {
                 size: readers.size() + 1,
                 idle: count(readers.num_idle()) + u32::from(writer.is_idle()),
             },
-            Engine::Postgres(pool) => PoolNumbers { size: pool.size(), idle: count(pool.num_idle()) },
+            Engine::Postgres { writers, readers } => PoolNumbers {
+                size: writers.size() + readers.size(),
+                idle: count(writers.num_idle() + readers.num_idle()),
+            },
         }
     }
 
@@ -120,7 +135,7 @@ impl Db {
     pub async fn checkpoint(&self) -> Result<()> {
         match self.engine() {
             Engine::Sqlite { .. } => sql("pragma wal_checkpoint(passive)").execute(self).await.map(drop),
-            Engine::Postgres(_) => Ok(()),
+            Engine::Postgres { .. } => Ok(()),
         }
     }
 
@@ -152,7 +167,10 @@ impl Db {
                 readers.close().await;
                 writer.close().await;
             }
-            Engine::Postgres(pool) => pool.close().await,
+            Engine::Postgres { writers, readers } => {
+                readers.close().await;
+                writers.close().await;
+            }
         }
     }
 }
@@ -217,26 +235,37 @@ async fn open_postgres(options: &DatabaseOptions) -> Result<Db> {
         .map_err(|_| StoreError::setup("the postgres:// address cannot be read"))?
         .application_name("switchboard")
         .statement_cache_capacity(PREPARED)
-        // Nobody waits longer, and a stuck client must not hold locks. Short queries gain nothing from jit.
         .options([
+            // Nobody waits longer, and a stuck client must not hold locks.
             ("statement_timeout", "30s"),
             ("idle_in_transaction_session_timeout", "60s"),
+            // Short queries gain nothing from jit.
             ("jit", "off"),
+            // Every query has its index, and takes it from the first row on. Left alone, PostgreSQL plans for the sizes that it
+            // knows of: those of empty tables on a fresh server, whose rows it then looks through with each commit.
+            ("plan_cache_mode", "force_generic_plan"),
+            ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
         ])
         .disable_statement_logging();
-    let pool = PgPoolOptions::new()
-        .max_connections(options.max_connections.max(2))
-        .acquire_timeout(options.acquire_timeout)
-        .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
-            Box::pin(async move {
-                if meta.idle_for > TRUSTED_IDLE {
-                    connection.ping().await?;
-                }
-                Ok(true)
+    let most = options.max_connections.max(2);
+    let transactions = (most / 4).clamp(1, TRANSACTIONS);
+    let pool = |connections| {
+        PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(options.acquire_timeout)
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > TRUSTED_IDLE {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
             })
-        })
-        .connect_with(connect)
-        .await?;
-    Ok(Db::new(Engine::Postgres(pool)))
+    };
+    let readers = pool(most - transactions).connect_with(connect.clone()).await?;
+    let writers = pool(transactions).connect_lazy_with(connect);
+    Ok(Db::new(Engine::Postgres { writers, readers }))
 }

@@ -221,7 +221,7 @@ impl Stmt {
                     Ok(mut connection) => run_sqlite(&mut connection, text.clone(), self.values, want).await,
                     Err(error) => Err(error),
                 },
-                Engine::Postgres(pool) => match connection_of(pool).await {
+                Engine::Postgres { readers, .. } => match connection_of(readers).await {
                     Ok(mut connection) => {
                         run_postgres(&mut connection, text.clone(), self.values, want).await
                     }
