@@ -49,9 +49,10 @@ impl Target {
     /// Sends a text.
     pub fn send(self, channel: &str, uuid: Uuid, text: &str) -> Command {
         match self {
+            // Names of channels and our texts need no escapes.
             Self::Switchboard => Command::Rpc {
                 method: "message.send",
-                data: json!({ "channel": channel, "uuid": uuid, "text": text }).to_string(),
+                data: format!(r#"{{"channel":"{channel}","uuid":"{uuid}","text":"{text}"}}"#),
             },
             Self::Centrifugo | Self::Tinode => {
                 Command::Publish { channel: channel.to_owned(), data: json!({ "t": text }).to_string() }

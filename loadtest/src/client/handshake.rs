@@ -2,22 +2,15 @@
 
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
-    tungstenite::{
-        client::IntoClientRequest as _,
-        http::HeaderValue,
-        protocol::{WebSocketConfig, frame::coding::CloseCode},
-    },
+    client_async_tls_with_config,
+    tungstenite::{client::IntoClientRequest as _, http::HeaderValue, protocol::WebSocketConfig},
 };
 
-use super::socket::Endpoint;
+use super::{socket::Endpoint, websocket::Socket};
 use crate::failure::{Failure, Outcome};
 
-/// An open socket.
-pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
-/// Bytes per read: small, since there are thousands of sockets.
-const READ_BUFFER: usize = 8 * 1024;
+/// Bytes per read: a handshake's answer is short.
+const READ_BUFFER: usize = 1024;
 
 /// Opens a socket.
 pub(super) async fn handshake(endpoint: &Endpoint) -> Outcome<Socket> {
@@ -41,26 +34,14 @@ pub(super) async fn handshake(endpoint: &Endpoint) -> Outcome<Socket> {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let stream = TcpStream::connect((host, port)).await.map_err(|_| Failure::Disconnected)?;
     stream.set_nodelay(true).map_err(|_| Failure::Disconnected)?;
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .max_frame_size(Some(64 << 20))
-        .max_message_size(Some(64 << 20));
+    let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
     let opened = client_async_tls_with_config(request, stream, Some(config), None).await;
     match opened {
-        Ok((socket, _)) => Ok(socket),
+        // No server speaks before the client has signed in, so that nothing is left in what is dropped here.
+        Ok((socket, _)) => Ok(Socket::new(socket.into_inner())),
         Err(tokio_tungstenite::tungstenite::Error::Http(response)) => {
             Err(Failure::Refused(u32::from(response.status().as_u16()), "handshake".to_owned()))
         }
         Err(_) => Err(Failure::Disconnected),
-    }
-}
-
-/// What a closing frame means.
-pub(super) fn closed(reason: Option<tokio_tungstenite::tungstenite::protocol::CloseFrame>) -> Failure {
-    match reason {
-        Some(frame) if frame.code != CloseCode::Normal => {
-            Failure::Refused(u32::from(u16::from(frame.code)), frame.reason.to_string())
-        }
-        _ => Failure::Disconnected,
     }
 }

@@ -1,12 +1,16 @@
 //! The Centrifuge protocol in JSON. Publications, which are nearly everything in a load test, are cut out of their line
 //! without parsing what is in them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
 use super::wire::{Body, Command, Incoming, Malformed, Position};
+
+static INFO: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#","info":{"#));
+static TAGS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#","tags":{"#));
 
 /// One command as a line.
 pub fn encode(id: u32, command: &Command) -> String {
@@ -27,9 +31,9 @@ pub fn encode(id: u32, command: &Command) -> String {
         Command::Subscribe { channel, since: Some(at) } => json!({ "id": id, "subscribe":
             { "channel": channel, "recover": true, "offset": at.offset, "epoch": at.epoch } })
         .to_string(),
-        // `data` is JSON already.
+        // `data` is JSON already, and names of methods are plain.
         Command::Rpc { method, data } => {
-            format!(r#"{{"id":{id},"rpc":{{"method":{},"data":{data}}}}}"#, quoted(method))
+            format!(r#"{{"id":{id},"rpc":{{"method":"{method}","data":{data}}}}}"#)
         }
         Command::Publish { channel, data } => {
             format!(r#"{{"id":{id},"publish":{{"channel":{},"data":{data}}}}}"#, quoted(channel))
@@ -42,8 +46,8 @@ pub fn encode(id: u32, command: &Command) -> String {
 
 /// One line.
 pub fn decode(line: &str) -> Result<Incoming<'_>, Malformed> {
-    match publication(line) {
-        Some(publication) => Ok(publication),
+    match publication(line).or_else(|| answer(line)) {
+        Some(incoming) => Ok(incoming),
         None => parse(line),
     }
 }
@@ -62,10 +66,20 @@ fn publication(line: &str) -> Option<Incoming<'_>> {
     let (head, number) = rest.split_at(rest.len() - digits);
     let data = head.strip_suffix(r#","offset":"#)?;
     // `{"data":X,"tags":{"a":{"offset":1}}}` would also end so: only a whole object is taken for `data`.
-    if !data.ends_with('}') || data.contains(r#","info":{"#) || data.contains(r#","tags":{"#) {
+    let has_more = INFO.find(data.as_bytes()).or_else(|| TAGS.find(data.as_bytes())).is_some();
+    if !data.ends_with('}') || has_more {
         return None;
     }
     Some(Incoming::Publication { channel, offset: number.parse().ok()?, data: data.as_bytes() })
+}
+
+/// Cuts `{"id":N,"rpc":{"data":D}}`, the answer to a command that succeeded. Whoever asked parses what is in it.
+fn answer(line: &str) -> Option<Incoming<'_>> {
+    let rest = line.strip_prefix(r#"{"id":"#)?;
+    let (id, rest) = rest.split_at(rest.bytes().take_while(u8::is_ascii_digit).count());
+    let data = rest.strip_prefix(r#","rpc":{"data":"#)?.strip_suffix("}}")?;
+    let body = Body { data: data.as_bytes().to_vec(), ..Body::default() };
+    Some(Incoming::Reply(id.parse().ok()?, Ok(body)))
 }
 
 #[derive(Deserialize)]
@@ -218,6 +232,16 @@ mod tests {
         let line = r#"{"push":{"channel":"a","pub":{"data":{"x":1},"info":{"user":"7"},"offset":3}}}"#;
         let Ok(Incoming::Publication { data, offset, .. }) = decode(line) else { panic!() };
         assert_eq!((data, offset), (br#"{"x":1}"#.as_slice(), 3));
+    }
+
+    #[test]
+    fn an_answer_is_cut_out_of_its_line() {
+        let line = r#"{"id":17,"rpc":{"data":{"id":9,"offset":4}}}"#;
+        assert!(answer(line).is_some(), "the fast way was not taken");
+        for parsed in [decode(line), parse(line)] {
+            let Ok(Incoming::Reply(17, Ok(body))) = parsed else { panic!("{line}") };
+            assert_eq!(body.data, br#"{"id":9,"offset":4}"#);
+        }
     }
 
     #[test]

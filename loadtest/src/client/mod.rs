@@ -4,9 +4,11 @@
 mod handshake;
 pub mod json;
 pub mod protobuf;
+mod questions;
 pub mod rest;
 mod session;
 pub mod socket;
 pub mod subscription;
 pub mod tinode;
+mod websocket;
 pub mod wire;

@@ -1,22 +1,21 @@
 //! The task of one client: connects, signs in, keeps its places, comes back when the connection ends.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
-use tokio_tungstenite::tungstenite::Message;
 
 use super::{
-    handshake::{Socket, closed, handshake},
+    handshake::handshake,
+    questions::{PATIENCE, Question, Questions},
     socket::{Answer, Client, Endpoint, Event, Listener, Order, Place},
     subscription::{Arrival, Subscription},
+    websocket::{Frame, Queue, Socket},
     wire::{Body, Command, Format, Incoming},
 };
 use crate::{
@@ -31,10 +30,13 @@ const OPENING: Duration = Duration::from_secs(30);
 /// Before a busy server is asked again.
 const BUSY: Duration = Duration::from_millis(20);
 
-enum Pending {
-    Ask(Answer),
-    Place(usize, Option<Answer>, Instant),
-}
+/// The code of a sign-in with a token that is too old.
+const TOKEN_EXPIRED: u32 = 109;
+/// The code of a normal end, and what stands for none.
+const NORMAL: [u16; 2] = [1000, 1005];
+
+/// Orders for a client.
+type Inbox = mpsc::UnboundedReceiver<Order>;
 
 /// Why a connection ended.
 enum End {
@@ -48,10 +50,14 @@ pub(super) struct Session {
     client: Arc<Client>,
     endpoint: Arc<Endpoint>,
     listener: Arc<dyn Listener>,
-    inbox: mpsc::UnboundedReceiver<Order>,
     subscriptions: Vec<Subscription>,
-    pending: HashMap<u32, Pending>,
-    next_id: u32,
+    questions: Questions,
+    /// Places that a busy server is to be asked for again.
+    refused: Vec<(usize, Option<Answer>)>,
+    /// The answer to the sign-in, when it has come.
+    signed_in: Option<Outcome<()>>,
+    /// What is to be written.
+    queue: Queue,
     connected_us: u64,
     stall: Option<Duration>,
     /// What is answered while there is no connection.
@@ -60,20 +66,16 @@ pub(super) struct Session {
 
 impl Session {
     /// A client that is not connected yet.
-    pub(super) fn new(
-        client: Arc<Client>,
-        endpoint: Arc<Endpoint>,
-        listener: Arc<dyn Listener>,
-        inbox: mpsc::UnboundedReceiver<Order>,
-    ) -> Self {
+    pub(super) fn new(client: Arc<Client>, endpoint: Arc<Endpoint>, listener: Arc<dyn Listener>) -> Self {
         Self {
             client,
             endpoint,
             listener,
-            inbox,
             subscriptions: Vec::new(),
-            pending: HashMap::new(),
-            next_id: 1,
+            questions: Questions::default(),
+            refused: Vec::new(),
+            signed_in: None,
+            queue: Queue::default(),
             connected_us: 0,
             stall: None,
             absence: Failure::Disconnected,
@@ -81,15 +83,15 @@ impl Session {
     }
 
     /// Connects, again and again, until it is told to end.
-    pub(super) async fn live(mut self) {
+    pub(super) async fn live(mut self, mut inbox: Inbox) {
         let (mut wanted, mut attempt, mut again) = (Instant::now(), 0_u32, false);
         loop {
-            let end = match timeout(OPENING, self.open()).await {
+            let end = match timeout(OPENING, Box::pin(self.open())).await {
                 Ok(Ok(socket)) => {
                     self.listener.connected(&self.client, wanted.elapsed(), again);
                     (attempt, again) = (0, true);
                     self.client.online.store(true, Ordering::Relaxed);
-                    let end = self.serve(socket).await;
+                    let end = self.serve(socket, &mut inbox).await;
                     self.client.online.store(false, Ordering::Relaxed);
                     end
                 }
@@ -111,7 +113,7 @@ impl Session {
                 End::Closed => break,
                 End::Lost(failure) if is_final(&failure) => break,
                 End::Away => {
-                    if !self.wait_for_return().await {
+                    if !self.wait_for_return(&mut inbox).await {
                         break;
                     }
                     wanted = Instant::now();
@@ -122,7 +124,7 @@ impl Session {
                     // Spread by number, so that thousands do not come in step: 25 ms to 1.6 s.
                     let spread = 1.0 + (self.client.number * 37 % 100) as f64 / 100.0;
                     let pause = 25.0 * f64::from(1_u32 << attempt.min(5)) * spread;
-                    if !self.pause(Duration::from_millis(pause as u64)).await {
+                    if !self.pause(Duration::from_millis(pause as u64), &mut inbox).await {
                         break;
                     }
                 }
@@ -136,11 +138,7 @@ impl Session {
         for subscription in &mut self.subscriptions {
             subscription.active = false;
         }
-        for (_, pending) in self.pending.drain() {
-            if let Pending::Ask(answer) | Pending::Place(_, Some(answer), _) = pending {
-                let _ = answer.send(Err(self.absence.clone()));
-            }
-        }
+        self.questions.forget(&self.absence);
     }
 
     /// Takes orders while there is no connection. False at the end.
@@ -169,10 +167,10 @@ impl Session {
         let _ = answer.send(places.collect());
     }
 
-    async fn pause(&mut self, time: Duration) -> bool {
+    async fn pause(&mut self, time: Duration, inbox: &mut Inbox) -> bool {
         let until = tokio::time::Instant::now() + time;
         loop {
-            match tokio::time::timeout_at(until, self.inbox.recv()).await {
+            match tokio::time::timeout_at(until, inbox.recv()).await {
                 Err(_) => return true,
                 Ok(None) => return false,
                 Ok(Some(order)) => {
@@ -184,8 +182,8 @@ impl Session {
         }
     }
 
-    async fn wait_for_return(&mut self) -> bool {
-        while let Some(order) = self.inbox.recv().await {
+    async fn wait_for_return(&mut self, inbox: &mut Inbox) -> bool {
+        while let Some(order) = inbox.recv().await {
             if matches!(order, Order::Return) {
                 return true;
             }
@@ -213,196 +211,197 @@ impl Session {
         let token = self.client.person.token().await?;
         let sides = self.subscriptions.iter().filter(|one| one.server_side);
         let positions = sides.filter_map(|one| one.since().map(|at| (one.channel.to_string(), at))).collect();
-        let id = self.id();
-        for message in self.endpoint.format.encode(id, &Command::Connect { token, positions }) {
-            socket.send(message).await.map_err(|_| Failure::Disconnected)?;
-        }
-        let body = loop {
-            let frame = match socket.next().await {
-                Some(Ok(Message::Close(reason))) => return Err(closed(reason)),
-                Some(Ok(frame)) => frame,
-                Some(Err(_)) | None => return Err(Failure::Disconnected),
-            };
-            let mut answered = None;
-            let read = self.endpoint.format.decode(&frame, |incoming| {
-                if let Incoming::Reply(answer, outcome) = incoming
-                    && answer == id
-                {
-                    answered = Some(outcome);
-                }
-            });
-            read.map_err(|error| Failure::Unexpected(error.0))?;
-            match answered {
-                Some(Ok(body)) => break body,
-                Some(Err((code, name))) => {
-                    if code == 109 {
-                        self.client.person.expired();
-                    }
-                    return Err(Failure::Refused(code, name));
-                }
-                None => {}
-            }
-        };
-        self.connected_us = self.listener.now_us();
-        for (channel, place) in body.subscriptions {
-            let index = self.place(&channel, true);
-            self.take_place(index, place);
-        }
-        let sides = (0..self.subscriptions.len()).filter(|index| !self.subscriptions[*index].server_side);
-        for index in sides.collect::<Vec<_>>() {
-            let message = self.subscribe(index, None);
-            for message in message {
-                socket.feed(message).await.map_err(|_| Failure::Disconnected)?;
+        (self.queue, self.signed_in) = (Queue::default(), None);
+        self.send(&Command::Connect { token, positions }, Question::SignIn);
+        loop {
+            self.write(&mut socket).await?;
+            match self.signed_in.take() {
+                Some(outcome) => break outcome?,
+                None => socket.read(|frame| self.hear(&frame)).await?,
             }
         }
-        socket.flush().await.map_err(|_| Failure::Disconnected)?;
+        for index in 0..self.subscriptions.len() {
+            if !self.subscriptions[index].server_side {
+                self.subscribe(index, None);
+            }
+        }
+        self.write(&mut socket).await?;
         Ok(socket)
     }
 
-    fn id(&mut self) -> u32 {
-        self.next_id += 1;
-        self.next_id
+    /// Queues a command.
+    fn send(&mut self, command: &Command, question: Question) {
+        let number = self.questions.ask(question, Instant::now());
+        self.endpoint.format.encode(number, command, &mut self.queue);
     }
 
-    fn subscribe(&mut self, index: usize, answer: Option<Answer>) -> Vec<Message> {
-        let id = self.id();
+    async fn write(&mut self, socket: &mut Socket) -> Outcome<()> {
+        socket.write(&mut self.queue).await.map_err(|_| Failure::Disconnected)
+    }
+
+    fn subscribe(&mut self, index: usize, answer: Option<Answer>) {
         let one = &self.subscriptions[index];
         let command = Command::Subscribe { channel: one.channel.to_string(), since: one.since() };
-        self.pending.insert(id, Pending::Place(index, answer, Instant::now()));
-        self.endpoint.format.encode(id, &command)
+        self.send(&command, Question::Place(index, answer));
     }
 
-    async fn serve(&mut self, mut socket: Socket) -> End {
+    async fn serve(&mut self, mut socket: Socket, inbox: &mut Inbox) -> End {
         let mut heard = Instant::now();
+        // One timer for everything that is waited for, moved twice a minute.
+        let watch = tokio::time::sleep(PATIENCE);
+        tokio::pin!(watch);
         loop {
             if let Some(time) = self.stall.take() {
                 // Orders wait too: a program that hangs does nothing.
                 tokio::time::sleep(time).await;
             }
-            let quiet = SILENCE.saturating_sub(heard.elapsed());
-            tokio::select! {
-                order = self.inbox.recv() => {
-                    match self.obey(order, &mut socket).await {
-                        Ok(None) => {}
-                        Ok(Some(end)) => return end,
-                        Err(()) => return End::Lost(Failure::Disconnected),
-                    }
-                }
-                frame = socket.next() => {
+            let went = tokio::select! {
+                order = inbox.recv() => match self.obey(order, inbox, &mut socket).await {
+                    Ok(None) => Ok(()),
+                    Ok(Some(end)) => return end,
+                    Err(_) => return End::Lost(Failure::Disconnected),
+                },
+                read = socket.read(|frame| self.hear(&frame)) => {
                     heard = Instant::now();
-                    let failure = match frame {
-                        Some(Ok(Message::Close(reason))) => Some(closed(reason)),
-                        Some(Ok(frame)) => self.hear(&frame, &mut socket).await.err(),
-                        Some(Err(_)) | None => Some(Failure::Disconnected),
-                    };
-                    if let Some(failure) = failure {
-                        self.listener.failed("connection", &failure);
-                        return End::Lost(failure);
+                    match read {
+                        Ok(()) => {
+                            self.ask_again().await;
+                            self.write(&mut socket).await
+                        }
+                        lost => lost,
                     }
                 }
-                () = tokio::time::sleep(quiet) => {
-                    self.listener.failed("connection", &Failure::TimedOut);
-                    return End::Lost(Failure::TimedOut);
-                }
+                () = &mut watch => match self.look(heard) {
+                    Ok(next) => {
+                        watch.as_mut().reset(next.into());
+                        Ok(())
+                    }
+                    Err(silence) => Err(silence),
+                },
+            };
+            if let Err(failure) = went {
+                self.listener.failed("connection", &failure);
+                return End::Lost(failure);
             }
         }
     }
 
+    async fn ask_again(&mut self) {
+        if !self.refused.is_empty() {
+            tokio::time::sleep(BUSY).await;
+        }
+        for (index, answer) in std::mem::take(&mut self.refused) {
+            self.subscribe(index, answer);
+        }
+    }
+
+    /// Gives up on answers that are overdue, or on a silent server. Gives the time of the next look: nothing that is asked
+    /// until then can be overdue before.
+    fn look(&mut self, heard: Instant) -> Outcome<Instant> {
+        let now = Instant::now();
+        if heard + SILENCE <= now {
+            return Err(Failure::TimedOut);
+        }
+        Ok(self.questions.give_up(now).min(heard + SILENCE))
+    }
+
     /// Does what was ordered, and what else has been by then, in one write.
-    async fn obey(&mut self, first: Option<Order>, socket: &mut Socket) -> Result<Option<End>, ()> {
+    async fn obey(
+        &mut self,
+        first: Option<Order>,
+        inbox: &mut Inbox,
+        socket: &mut Socket,
+    ) -> Outcome<Option<End>> {
         let mut next = first;
         loop {
             match next {
                 None | Some(Order::Close) => {
-                    let _ = timeout(Duration::from_secs(2), socket.close(None)).await;
+                    self.queue.close();
+                    let _ = timeout(Duration::from_secs(2), self.write(socket)).await;
                     return Ok(Some(End::Closed));
                 }
                 Some(Order::Away) => return Ok(Some(End::Away)),
                 Some(Order::Return) => {}
                 Some(Order::Stall(time)) => self.stall = Some(time),
                 Some(Order::Where(answer)) => self.tell_places(answer),
-                Some(Order::Ask(command, answer)) => {
-                    let id = self.id();
-                    self.pending.insert(id, Pending::Ask(answer));
-                    for message in self.endpoint.format.encode(id, &command) {
-                        socket.feed(message).await.map_err(|_| ())?;
-                    }
-                }
+                Some(Order::Ask(command, answer)) => self.send(&command, Question::Ask(answer)),
                 Some(Order::Subscribe(channel, answer)) => {
                     let index = self.place(&channel, false);
-                    for message in self.subscribe(index, Some(answer)) {
-                        socket.feed(message).await.map_err(|_| ())?;
-                    }
+                    self.subscribe(index, Some(answer));
                 }
             }
-            match self.inbox.try_recv() {
+            match inbox.try_recv() {
                 Ok(order) => next = Some(order),
                 Err(_) => break,
             }
         }
-        socket.flush().await.map_err(|_| ())?;
+        self.write(socket).await?;
         Ok(None)
     }
 
-    async fn hear(&mut self, frame: &Message, socket: &mut Socket) -> Outcome<()> {
-        if !frame.is_text() && !frame.is_binary() {
-            return Ok(());
-        }
-        let (mut is_pinged, mut again, mut busy) = (false, Vec::new(), Vec::new());
-        let format = self.endpoint.format;
-        format
-            .decode(frame, |incoming| match incoming {
-                Incoming::Ping => is_pinged = true,
-                Incoming::Reply(id, outcome) => busy.extend(self.replied(id, outcome)),
-                Incoming::Publication { channel, offset, data } => self.published(channel, offset, data),
-                Incoming::Unsubscribed { channel, code } => {
-                    let known = self.subscriptions.iter().position(|one| &*one.channel == channel);
-                    if let Some(index) = known {
-                        self.subscriptions[index].active = false;
-                    }
-                    match known.filter(|_| code >= SUBSCRIBE_AGAIN) {
-                        Some(index) => again.push(index),
-                        None => {
-                            let name = format!("unsubscribed from {channel}");
-                            self.listener.failed("subscription", &Failure::Refused(code, name));
-                        }
-                    }
-                }
-                Incoming::Other => {}
-            })
-            .map_err(|error| Failure::Unexpected(error.0))?;
-        for index in again {
-            self.listener.interrupted();
-            for message in self.subscribe(index, None) {
-                socket.send(message).await.map_err(|_| Failure::Disconnected)?;
+    /// Takes what a frame holds; what has to be answered is queued.
+    fn hear(&mut self, frame: &Frame<'_>) -> Outcome<()> {
+        match frame {
+            Frame::Text(_) | Frame::Binary(_) => {
+                let format = self.endpoint.format;
+                format
+                    .decode(frame, |incoming| self.take(incoming))
+                    .map_err(|error| Failure::Unexpected(error.0))
             }
-        }
-        if !busy.is_empty() {
-            tokio::time::sleep(BUSY).await;
-        }
-        for (index, answer) in busy {
-            for message in self.subscribe(index, answer) {
-                socket.send(message).await.map_err(|_| Failure::Disconnected)?;
+            Frame::Ping(bytes) => {
+                self.queue.pong(bytes);
+                Ok(())
             }
+            Frame::Close(code, _) if NORMAL.contains(code) => Err(Failure::Disconnected),
+            Frame::Close(code, reason) => Err(Failure::Refused(u32::from(*code), (*reason).to_owned())),
         }
-        if let Some(pong) = is_pinged.then(|| format.pong()).flatten() {
-            socket.send(pong).await.map_err(|_| Failure::Disconnected)?;
-        }
-        Ok(())
     }
 
-    /// Tells who asked. A place that is to be asked for again is given back.
-    fn replied(&mut self, id: u32, outcome: Result<Body, (u32, String)>) -> Option<(usize, Option<Answer>)> {
+    fn take(&mut self, incoming: Incoming<'_>) {
+        match incoming {
+            Incoming::Ping => self.endpoint.format.pong(&mut self.queue),
+            Incoming::Reply(id, outcome) => self.replied(id, outcome),
+            Incoming::Publication { channel, offset, data } => self.published(channel, offset, data),
+            Incoming::Unsubscribed { channel, code } => self.unsubscribed(channel, code),
+            Incoming::Other => {}
+        }
+    }
+
+    fn unsubscribed(&mut self, channel: &str, code: u32) {
+        let known = self.subscriptions.iter().position(|one| &*one.channel == channel);
+        if let Some(index) = known {
+            self.subscriptions[index].active = false;
+        }
+        match known.filter(|_| code >= SUBSCRIBE_AGAIN) {
+            Some(index) => {
+                self.listener.interrupted();
+                self.subscribe(index, None);
+            }
+            None => {
+                let name = format!("unsubscribed from {channel}");
+                self.listener.failed("subscription", &Failure::Refused(code, name));
+            }
+        }
+    }
+
+    /// Tells who asked.
+    fn replied(&mut self, id: u32, outcome: Result<Body, (u32, String)>) {
         let outcome = outcome.map_err(|(code, name)| Failure::Refused(code, name));
-        match self.pending.remove(&id) {
-            None => {}
-            Some(Pending::Ask(answer)) => {
+        let Some((question, asked)) = self.questions.answered(id) else { return };
+        match question {
+            Question::SignIn => {
+                if outcome.as_ref().is_err_and(|failure| failure.code() == Some(TOKEN_EXPIRED)) {
+                    self.client.person.expired();
+                }
+                self.signed_in = Some(outcome.map(|body| self.welcome(body)));
+            }
+            Question::Ask(answer) => {
                 let _ = answer.send(outcome);
             }
-            Some(Pending::Place(index, answer, _)) if self.is_busy(outcome.as_ref().err()) => {
-                return Some((index, answer));
+            Question::Place(index, answer) if self.is_busy(outcome.as_ref().err()) => {
+                self.refused.push((index, answer));
             }
-            Some(Pending::Place(index, answer, asked)) => {
+            Question::Place(index, answer) => {
                 let told = outcome.as_ref().map(|_| Body::default()).map_err(Clone::clone);
                 match outcome {
                     Ok(body) => {
@@ -416,13 +415,21 @@ impl Session {
                 }
             }
         }
-        None
     }
 
     /// Tinode refuses everybody but the first while it loads a topic, and its clients ask again.
     fn is_busy(&self, failure: Option<&Failure>) -> bool {
         self.endpoint.format == Format::Tinode
             && matches!(failure, Some(Failure::Refused(503, name)) if name == "locked")
+    }
+
+    /// The session is open; places of the server's own choice come with that.
+    fn welcome(&mut self, body: Body) {
+        self.connected_us = self.listener.now_us();
+        for (channel, place) in body.subscriptions {
+            let index = self.place(&channel, true);
+            self.take_place(index, place);
+        }
     }
 
     fn take_place(&mut self, index: usize, body: Body) {

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::{
+    questions::PATIENCE,
     session::Session,
     subscription::Subscription,
     wire::{Body, Command, Format},
@@ -26,9 +27,6 @@ use crate::{
 
 /// Who waits for an answer.
 pub(super) type Answer = oneshot::Sender<Outcome<Body>>;
-
-/// How long an answer may take.
-const ANSWER: Duration = Duration::from_secs(30);
 
 /// What clients tell of what happens to them.
 pub trait Listener: Send + Sync + 'static {
@@ -124,8 +122,8 @@ impl Client {
     ) -> (Arc<Self>, tokio::task::JoinHandle<()>) {
         let (orders, inbox) = mpsc::unbounded_channel();
         let client = Arc::new(Self { number, person, orders, online: AtomicBool::new(false) });
-        let session = Session::new(client.clone(), endpoint, listener, inbox);
-        (client, tokio::spawn(session.live()))
+        let session = Session::new(client.clone(), endpoint, listener);
+        (client, tokio::spawn(session.live(inbox)))
     }
 
     /// Whether its connection is open.
@@ -143,19 +141,11 @@ impl Client {
         let _ = self.orders.send(order);
     }
 
-    async fn answer(&self, order: impl FnOnce(Answer) -> Order) -> Outcome<Body> {
-        let (answer, answered) = oneshot::channel();
-        self.order(order(answer));
-        match timeout(ANSWER, answered).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(Failure::Disconnected),
-            Err(_) => Err(Failure::TimedOut),
-        }
-    }
-
-    /// Asks something and waits for the answer.
+    /// Asks something and waits for the answer, or until the session gives up.
     pub async fn ask(&self, command: Command) -> Outcome<Body> {
-        self.answer(|answer| Order::Ask(command, answer)).await
+        let (answer, answered) = oneshot::channel();
+        self.order(Order::Ask(command, answer));
+        answered.await.unwrap_or(Err(Failure::Disconnected))
     }
 
     /// Calls an action and reads its answer.
@@ -166,7 +156,12 @@ impl Client {
 
     /// Takes a place in a channel, from now on for good.
     pub async fn subscribe(&self, channel: &str) -> Outcome<Body> {
-        self.answer(|answer| Order::Subscribe(channel.to_owned(), answer)).await
+        let (answer, answered) = oneshot::channel();
+        self.order(Order::Subscribe(channel.to_owned(), answer));
+        match timeout(PATIENCE, answered).await {
+            Ok(answer) => answer.unwrap_or(Err(Failure::Disconnected)),
+            Err(_) => Err(Failure::TimedOut),
+        }
     }
 
     /// Drops the connection without a word and stays away.

@@ -1,6 +1,8 @@
 //! One place in a channel: where it stands, and whether what arrives is what must arrive.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+
+use memchr::memmem::Finder;
 
 use super::wire::Position;
 use crate::ledger::{stream::StreamLog, violation::Violation};
@@ -94,31 +96,29 @@ impl Subscription {
             self.at.offset = offset;
             return Arrival::Event(false);
         }
-        let expected = self.at.offset + 1;
-        let (channel, seen) = (self.channel.clone(), self.at.offset);
-        let trail = || {
-            vec![
-                format!("{} had seen {channel} up to offset {seen}", who()),
+        let seen = self.at.offset;
+        let expected = seen + 1;
+        self.at.offset = seen.max(offset);
+        let wrong = |property, what: String| {
+            let trail = vec![
+                format!("{} had seen {} up to offset {seen}", who(), self.channel),
                 format!("then {offset} arrived: {}", shortened(data)),
-            ]
+            ];
+            Arrival::Wrong(Violation::new(property, &*self.channel, what, trail))
         };
         if offset < expected {
-            let what = format!("offset {offset} came again, {expected} was due");
-            return Arrival::Wrong(Violation::new("nothing twice", &*self.channel, what, trail()));
+            return wrong("nothing twice", format!("offset {offset} came again, {expected} was due"));
         }
         if offset > expected {
             let what = format!("offset {offset} came when {expected} was due: a gap that nobody announced");
-            let violation = Violation::new("no gap", &*self.channel, what, trail());
-            self.at.offset = offset;
-            return Arrival::Wrong(violation);
+            return wrong("no gap", what);
         }
-        self.at.offset = offset;
         match self.log.saw(offset, identity(data)) {
             Ok(is_first) => Arrival::Event(is_first),
             Err(other) => {
                 let what =
                     format!("offset {offset} is {:016x} here and {other:016x} elsewhere", identity(data));
-                Arrival::Wrong(Violation::new("one order", &*self.channel, what, trail()))
+                wrong("one order", what)
             }
         }
     }
@@ -159,8 +159,8 @@ pub fn hash(bytes: &[u8]) -> u64 {
 
 /// What is not stored says so in front of its data.
 fn is_ephemeral(data: &[u8]) -> bool {
-    let head = &data[..data.len().min(400)];
-    memchr::memmem::find(head, br#""ephemeral":true"#).is_some()
+    static WORD: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""ephemeral":true"#));
+    WORD.find(&data[..data.len().min(400)]).is_some()
 }
 
 /// The begin of some JSON, for people.

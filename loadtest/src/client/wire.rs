@@ -1,9 +1,11 @@
 //! Commands and messages, apart from how they are written.
 
 use serde::{Deserialize, Serialize};
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use super::{json, protobuf, tinode};
+use super::{
+    json, protobuf, tinode,
+    websocket::{Frame, Queue},
+};
 
 /// How commands and messages are written.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
@@ -87,44 +89,45 @@ impl Format {
         }
     }
 
-    /// Writes a command.
-    pub fn encode(self, id: u32, command: &Command) -> Vec<Message> {
+    /// Queues a command.
+    pub fn encode(self, id: u32, command: &Command, queue: &mut Queue) {
         match self {
-            Self::Json => vec![text(json::encode(id, command))],
-            Self::Protobuf => vec![Message::Binary(protobuf::encode(id, command).into())],
-            Self::Tinode => tinode::encode(id, command).into_iter().map(text).collect(),
+            Self::Json => queue.text(&json::encode(id, command)),
+            Self::Protobuf => queue.binary(&protobuf::encode(id, command)),
+            Self::Tinode => tinode::encode(id, command).iter().for_each(|text| queue.text(text)),
         }
     }
 
-    /// The answer to a ping.
-    pub fn pong(self) -> Option<Message> {
+    /// Queues the answer to a ping.
+    pub fn pong(self, queue: &mut Queue) {
         match self {
-            Self::Json => Some(Message::Text(Utf8Bytes::from_static("{}"))),
+            Self::Json => queue.text("{}"),
             // An empty command, with its length in front.
-            Self::Protobuf => Some(Message::Binary(vec![0].into())),
-            Self::Tinode => None,
+            Self::Protobuf => queue.binary(&[0]),
+            Self::Tinode => {}
         }
     }
 
     /// Reads a frame and hands what is in it to `take`, one by one.
-    pub fn decode<'a>(self, frame: &'a Message, mut take: impl FnMut(Incoming<'a>)) -> Result<(), Malformed> {
+    pub fn decode<'a>(self, frame: &Frame<'a>, mut take: impl FnMut(Incoming<'a>)) -> Result<(), Malformed> {
         match (self, frame) {
-            (Self::Json, Message::Text(text)) => {
-                for line in text.as_str().split('\n').filter(|line| !line.is_empty()) {
-                    take(json::decode(line)?);
+            (Self::Json, Frame::Text(text)) => {
+                let mut begin = 0;
+                for end in memchr::memchr_iter(b'\n', text.as_bytes()).chain([text.len()]) {
+                    let line = &text[begin..end];
+                    begin = end + 1;
+                    if !line.is_empty() {
+                        take(json::decode(line)?);
+                    }
                 }
                 Ok(())
             }
-            (Self::Protobuf, Message::Binary(bytes)) => protobuf::decode(bytes, take),
-            (Self::Tinode, Message::Text(text)) => {
-                take(tinode::decode(text.as_str())?);
+            (Self::Protobuf, Frame::Binary(bytes)) => protobuf::decode(bytes, take),
+            (Self::Tinode, Frame::Text(text)) => {
+                take(tinode::decode(text)?);
                 Ok(())
             }
             _ => Err(Malformed("a frame of the other kind".to_owned())),
         }
     }
-}
-
-fn text(text: String) -> Message {
-    Message::Text(text.into())
 }

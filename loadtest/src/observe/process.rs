@@ -6,6 +6,7 @@ use std::fs;
 #[derive(Clone, Debug)]
 pub struct Process {
     pids: Vec<u32>,
+    with_children: bool,
 }
 
 /// Clock ticks of a second: what Linux has told programs for decades.
@@ -16,17 +17,17 @@ const PAGE: f64 = 4096.0;
 impl Process {
     /// The processes of these ids.
     pub fn new(pids: Vec<u32>) -> Self {
-        Self { pids }
+        Self { pids, with_children: true }
     }
 
-    /// This process.
+    /// This process, without the server that it may have started.
     pub fn own() -> Self {
-        Self { pids: vec![std::process::id()] }
+        Self { pids: vec![std::process::id()], with_children: false }
     }
 
     fn sum(&self, of: impl Fn(u32) -> Option<f64>) -> Option<f64> {
-        let family = self.pids.iter().flat_map(|pid| std::iter::once(*pid).chain(children(*pid)));
-        let found: Vec<_> = family.filter_map(of).collect();
+        let children = self.pids.iter().filter(|_| self.with_children).flat_map(|pid| children(*pid));
+        let found: Vec<_> = self.pids.iter().copied().chain(children).filter_map(of).collect();
         (!found.is_empty()).then(|| found.iter().sum())
     }
 

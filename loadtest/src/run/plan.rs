@@ -209,7 +209,7 @@ async fn drain(world: &Arc<World>) {
     // Nobody stays in a call.
     let calls = std::mem::take(&mut *world.calls.lock().unwrap_or_else(PoisonError::into_inner));
     for (person, call) in calls {
-        if let Some(client) = world.clients_of(person).into_iter().find(|client| client.is_online()) {
+        if let Some(client) = world.client_of(person) {
             let _ = client.rpc("call.leave", serde_json::json!({ "call_id": call })).await;
         }
     }

@@ -173,16 +173,18 @@ async fn talk(world: &Arc<World>, talkers: usize, window: usize, length: Duratio
     let mut workers = Vec::new();
     for (room, place) in world.rooms.iter().enumerate() {
         for &person in place.members.iter().take(talkers) {
-            workers.extend((0..window).map(|_| {
-                let world = world.clone();
-                tokio::spawn(async move {
+            let world = world.clone();
+            // One task for the whole window: its answers come together.
+            workers.push(tokio::spawn(async move {
+                let places = (0..window).map(|_| async {
                     while Instant::now() < until && !world.stopping.load(Ordering::Relaxed) {
                         if !actions::say(&world, person, room).await {
                             // Away, refused, or a person of another process: do not spin.
                             tokio::time::sleep(Duration::from_millis(20)).await;
                         }
                     }
-                })
+                });
+                join_all(places).await;
             }));
         }
     }
@@ -232,7 +234,7 @@ pub async fn fill(
 
 /// A message of a fill goes by socket where its author has one open.
 async fn send_in(world: &Arc<World>, person: usize, room: usize) -> crate::failure::Outcome<u64> {
-    match world.clients_of(person).into_iter().find(|client| client.is_online()) {
+    match world.client_of(person) {
         Some(client) => actions::send_by_socket(world, &client, person, room, world.watch.now_us()).await,
         None => actions::send_by_rest(world, person, room, world.watch.now_us()).await,
     }

@@ -2,8 +2,9 @@
 
 use std::{
     collections::HashMap,
+    fmt::Write as _,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -22,7 +23,7 @@ use crate::{
     failure::Failure,
     ledger::{Ledger, Watcher, stream::StreamLog, violation::Violation},
     people::Person,
-    scenario::Scenario,
+    scenario::{Action, Scenario},
     stats::{Handle, Registry, Stopwatch},
     target::Target,
 };
@@ -55,8 +56,10 @@ pub struct Own {
 /// Metrics that are recorded too often to be looked up by name.
 #[derive(Debug)]
 pub struct Hot {
+    send: OnceLock<Handle>,
     delivery: Handle,
-    others: Handle,
+    /// Kept where some clients stop reading.
+    others: Option<Handle>,
     caught_up: Handle,
     connect: Handle,
     reconnect: Handle,
@@ -135,9 +138,11 @@ impl World {
             }
         }
         let stats = Registry::default();
+        let stalls = scenario.stages.iter().any(|stage| stage.stall_ms > 0);
         let hot = Hot {
+            send: OnceLock::new(),
             delivery: stats.metric("delivery"),
-            others: stats.metric("delivery_others"),
+            others: stalls.then(|| stats.metric("delivery_others")),
             caught_up: stats.metric("caught_up_events"),
             connect: stats.metric("connect"),
             reconnect: stats.metric("reconnect"),
@@ -195,6 +200,14 @@ impl World {
         own.flatten().cloned().collect()
     }
 
+    /// A socket of a person that is open, in this process.
+    pub fn client_of(&self, person: usize) -> Option<Arc<Client>> {
+        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
+        let devices = self.devices();
+        let mut own = clients.iter().skip(person * devices).take(devices).flatten();
+        own.find(|client| client.is_online()).cloned()
+    }
+
     /// Somebody of this process: a place in [`World::people`] and a socket.
     pub fn somebody(&self, random: &mut impl Rng) -> Option<(usize, Arc<Client>)> {
         let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
@@ -226,10 +239,17 @@ impl World {
         None
     }
 
+    /// The metric of an action's latency.
+    pub fn latency(&self, action: Action) -> Handle {
+        let metric = || self.stats.metric(action.metric());
+        if action == Action::Send { self.hot.send.get_or_init(metric).clone() } else { metric() }
+    }
+
     /// A text that says when it was due.
     pub fn text(&self, due_us: u64) -> String {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
-        let mut text = format!("{MARK}{due_us} {sequence} ");
+        let mut text = String::with_capacity(self.scenario.message.bytes + 64);
+        let _ = write!(text, "{MARK}{due_us} {sequence} ");
         while text.len() < self.scenario.message.bytes {
             text.push(char::from(b'a' + (text.len() % 26) as u8));
         }
@@ -261,9 +281,8 @@ impl World {
         }
     }
 
-    fn is_stalled(&self, client: usize) -> Option<bool> {
-        let stalled = self.stalled.read().unwrap_or_else(PoisonError::into_inner);
-        (!stalled.is_empty()).then(|| stalled.contains(&client))
+    fn is_stalled(&self, client: usize) -> bool {
+        self.stalled.read().unwrap_or_else(PoisonError::into_inner).contains(&client)
     }
 }
 
@@ -294,8 +313,10 @@ impl Listener for World {
         }
         let took = self.watch.now_us().saturating_sub(due);
         self.hot.delivery.record(took);
-        if self.is_stalled(client.number) != Some(true) {
-            self.hot.others.record(took);
+        if let Some(others) = &self.hot.others
+            && !self.is_stalled(client.number)
+        {
+            others.record(took);
         }
     }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use rand::RngExt as _;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -20,6 +21,13 @@ use crate::{
 const OWN: usize = 20_000;
 /// How often a message is sent again, under the same uuid, when the answer does not come.
 const TRIES: usize = 6;
+
+/// The answer to a message that was stored.
+#[derive(Deserialize)]
+struct Stored {
+    id: i64,
+    offset: u64,
+}
 
 fn whole(reply: &Value, name: &str) -> Outcome<i64> {
     reply[name].as_i64().ok_or_else(|| Failure::Unexpected(format!("no {name} in {reply:.100}")))
@@ -54,10 +62,9 @@ pub async fn send_by_socket(
     due_us: u64,
 ) -> Outcome<u64> {
     let (text, uuid) = (world.text(due_us), Uuid::new_v4());
-    let command = world.target.send(&world.rooms[room].channel, uuid, &text);
     let mut tried = 0;
     let body = loop {
-        match client.ask(command.clone()).await {
+        match client.ask(world.target.send(&world.rooms[room].channel, uuid, &text)).await {
             Ok(body) => break body,
             // Sending twice is sending once.
             Err(failure) if failure.is_unknown() && tried < TRIES => {
@@ -73,7 +80,7 @@ pub async fn send_by_socket(
     if !world.target.is_ours() {
         return Ok(0);
     }
-    stored(world, person, room, &text, uuid, &serde_json::from_slice(&body.data)?)
+    Ok(stored(world, person, room, &text, uuid, &serde_json::from_slice(&body.data)?))
 }
 
 fn tried_in_vain(world: &World, room: usize, uuid: Uuid, failure: &Failure) {
@@ -84,9 +91,8 @@ fn tried_in_vain(world: &World, room: usize, uuid: Uuid, failure: &Failure) {
 }
 
 /// Enters a stored message into the ledger; gives its offset.
-fn stored(world: &World, person: usize, room: usize, text: &str, uuid: Uuid, reply: &Value) -> Outcome<u64> {
-    let (id, offset) = (whole(reply, "id")?, whole(reply, "offset")?);
-    let offset = u64::try_from(offset).unwrap_or(0);
+fn stored(world: &World, person: usize, room: usize, text: &str, uuid: Uuid, stored: &Stored) -> u64 {
+    let Stored { id, offset } = *stored;
     world.ledger.note(Entry::Message {
         workbox: world.rooms[room].id,
         id,
@@ -98,7 +104,7 @@ fn stored(world: &World, person: usize, room: usize, text: &str, uuid: Uuid, rep
     });
     world.heads[room].fetch_max(offset, Ordering::Relaxed);
     keep(world, Own { person, room, id });
-    Ok(offset)
+    offset
 }
 
 /// Sends a text by REST; gives its offset.
@@ -107,7 +113,7 @@ pub async fn send_by_rest(world: &World, person: usize, room: usize, due_us: u64
     let token = super::reads::thread_token(world, person, room).await?;
     let body = json!({ "type": "Text", "username": "load", "uuid": uuid, "metadata": { "message": text } });
     match world.rest.post("/api/v1r1/workbox/messages", &token, &body).await {
-        Ok(reply) => stored(world, person, room, &text, uuid, &reply),
+        Ok(reply) => Ok(stored(world, person, room, &text, uuid, &Stored::deserialize(&reply)?)),
         Err(failure) => {
             tried_in_vain(world, room, uuid, &failure);
             Err(failure)
@@ -122,7 +128,7 @@ fn some_own(world: &World, due: &mut Due) -> Option<(Own, Arc<Client>)> {
         let count = kept.len();
         (count > 0).then(|| kept.swap_remove(due.random.random_range(0..count)))?
     };
-    let client = world.clients_of(own.person).into_iter().find(|client| client.is_online());
+    let client = world.client_of(own.person);
     if client.is_none() {
         keep(world, own.clone());
     }

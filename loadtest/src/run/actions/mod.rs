@@ -75,24 +75,22 @@ pub fn due(mix: &Mix, at_us: u64, random: &mut SmallRng) -> Option<Due> {
 
 /// Does it and records how long that took since it was due.
 pub async fn perform(world: &Arc<World>, mut due: Due) {
-    let (metric, at_us) = (due.action.metric(), due.at_us);
-    record(world, metric, at_us, act(world, &mut due)).await;
+    let (action, at_us) = (due.action, due.at_us);
+    record(world, action, at_us, act(world, &mut due)).await;
 }
 
 /// Sends a text of that person into that room now; false when that was not possible.
 pub async fn say(world: &Arc<World>, person: usize, room: usize) -> bool {
-    let Some(client) = world.clients_of(person).into_iter().find(|client| client.is_online()) else {
-        return false;
-    };
+    let Some(client) = world.client_of(person) else { return false };
     let at_us = world.watch.now_us();
     let sent = async { send_by_socket(world, &client, person, room, at_us).await.map(|_| true) };
-    record(world, Action::Send.metric(), at_us, sent).await
+    record(world, Action::Send, at_us, sent).await
 }
 
 /// True when it was done.
 async fn record(
     world: &Arc<World>,
-    metric: &'static str,
+    action: Action,
     at_us: u64,
     work: impl Future<Output = Outcome<bool>>,
 ) -> bool {
@@ -101,14 +99,14 @@ async fn record(
     world.in_flight.fetch_sub(1, Ordering::Relaxed);
     match done {
         Ok(true) => {
-            world.stats.metric(metric).record(world.watch.now_us().saturating_sub(at_us));
+            world.latency(action).record(world.watch.now_us().saturating_sub(at_us));
             return true;
         }
         // There was nothing to do it with, or whoever asked went away meanwhile: that says nothing of the server.
         Ok(false) | Err(Failure::Left) => {}
         // While the server is treated badly, failures are counted apart: they are what was asked for.
         Err(failure) if world.rough.load(Ordering::Relaxed) => world.count_failure("while_rough", &failure),
-        Err(failure) => world.count_failure(metric, &failure),
+        Err(failure) => world.count_failure(action.metric(), &failure),
     }
     false
 }
