@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{Db, Dialect, Result, Row, Stmt, Tx, Value, sql, stmt::Tuple};
 
 /// Rows of one statement on SQLite at most: two to this power.
-const LARGEST: usize = 8;
+const LARGEST: usize = 10;
 /// Rows of one statement on PostgreSQL at most.
 const ROWS_AT_ONCE: usize = 1_024;
 
