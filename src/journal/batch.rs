@@ -191,6 +191,8 @@ pub(super) async fn write(
         }
         written.outcomes.push(Ok(committed));
     }
+    // Neighbours in every index, one behind the other.
+    messages.sort_unstable_by_key(|(message, _)| (message.conversation, message.id));
     insert_messages(&mut tx, &messages).await?;
     failpoint!("journal.torn-batch", std::process::abort());
     update_activity(&mut tx, &messages).await?;
@@ -352,7 +354,9 @@ async fn refuse_repeated(
         }
     }
     let mut seen: HashSet<Key> = HashSet::with_capacity(keys.len());
-    let known = KNOWN_UUIDS.all::<_, Key>(tx, &keys, |v, (_, (conversation, author, uuid))| {
+    let mut asked: Vec<Key> = keys.iter().map(|(_, key)| *key).collect();
+    asked.sort_unstable();
+    let known = KNOWN_UUIDS.all::<_, Key>(tx, &asked, |v, (conversation, author, uuid)| {
         v.bind(*conversation).bind(*author).bind(*uuid)
     });
     seen.extend(known.await?);
