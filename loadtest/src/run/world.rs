@@ -208,13 +208,18 @@ impl World {
         own.find(|client| client.is_online()).cloned()
     }
 
+    /// Online, and not a program that hangs: what that did in the end would be late by its own fault.
+    fn is_awake(&self, client: &Client) -> bool {
+        client.is_online() && !self.is_stalled(client.number)
+    }
+
     /// Somebody of this process: a place in [`World::people`] and a socket.
     pub fn somebody(&self, random: &mut impl Rng) -> Option<(usize, Arc<Client>)> {
         let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..16 {
             let number = random.random_range(0..clients.len().max(1));
             if let Some(client) = clients.get(number).and_then(Option::as_ref)
-                && client.is_online()
+                && self.is_awake(client)
             {
                 return Some((number / self.devices(), client.clone()));
             }
@@ -231,7 +236,7 @@ impl World {
             let person = room.members[random.random_range(0..room.members.len())];
             let device = person * self.devices() + random.random_range(0..self.devices());
             if let Some(client) = clients.get(device).and_then(Option::as_ref)
-                && client.is_online()
+                && self.is_awake(client)
             {
                 return Some((person, number, client.clone()));
             }
