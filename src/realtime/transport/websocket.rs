@@ -164,7 +164,10 @@ struct Inbound {
 
 async fn serve(shard: Rc<Shard>, connection: Rc<Connection>, first: BytesMut) {
     let mut inbound = Inbound::default();
-    if !first.is_empty() {
+    if first.is_empty() {
+        // It keeps the 8 KiB that the handshake was read into, for as long as the socket is open.
+        drop(first);
+    } else {
         inbound.rest = first.freeze();
         take(&shard, &connection, &mut inbound, |_, _| Ok(1));
     }
