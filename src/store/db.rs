@@ -102,7 +102,16 @@ impl Db {
     pub async fn begin(&self) -> Result<Tx> {
         match self.engine() {
             Engine::Sqlite { writer, .. } => Ok(Tx::sqlite(writer.begin().await?)),
-            Engine::Postgres { writers, .. } => Ok(Tx::postgres(Box::pin(writers.begin()).await?)),
+            Engine::Postgres { writers, .. } => {
+                // After the database went, all connections that are idle are dead. Nothing has begun on them.
+                for _ in 0..TRANSACTIONS {
+                    match Box::pin(writers.begin()).await.map_err(StoreError::from) {
+                        Err(error) if error.is_lost_connection() => {}
+                        begun => return begun.map(Tx::postgres),
+                    }
+                }
+                Ok(Tx::postgres(Box::pin(writers.begin()).await?))
+            }
         }
     }
 

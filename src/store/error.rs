@@ -63,10 +63,14 @@ impl StoreError {
 
     /// True where the connection itself is beyond use.
     pub(super) fn is_lost_connection(&self) -> bool {
-        matches!(
-            &self.cause,
-            Cause::Sql(sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) | sqlx::Error::Protocol(_))
-        )
+        match &self.cause {
+            Cause::Sql(sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) => true,
+            // Connection exceptions, or thrown out by an administrator, a crash, a start.
+            Cause::Sql(sqlx::Error::Database(error)) => error
+                .code()
+                .is_some_and(|code| code.len() == 5 && (code.starts_with("08") || code.starts_with("57P"))),
+            _ => false,
+        }
     }
 
     fn database(&self) -> Option<&dyn DatabaseError> {
