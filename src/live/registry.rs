@@ -202,9 +202,13 @@ where
                     return;
                 }
             }
-            let (left, gone) = (Arc::clone(&left), gone.clone());
+            let (left, gone, stopping) = (Arc::clone(&left), gone.clone(), tasks.stopping());
             tasks.spawn("actor-resend", async move {
-                gone.cancelled().await;
+                tokio::select! {
+                    () = gone.cancelled() => {}
+                    // No successor comes any more; whoever waits is told.
+                    () = stopping => return Left::forget(&left),
+                }
                 while let Some((command, trace)) = Left::next(&left) {
                     // A refusal drops the command, which tells its waiter to try again.
                     let sent = registry.tell(key, command);
@@ -277,6 +281,10 @@ impl<C> Default for Left<C> {
 }
 
 impl<C> Left<C> {
+    fn forget(left: &Mutex<Self>) {
+        left.lock().unwrap_or_else(PoisonError::into_inner).commands.clear();
+    }
+
     fn next(left: &Mutex<Self>) -> Option<(C, Option<Trace>)> {
         let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
         let next = left.commands.pop_front();
