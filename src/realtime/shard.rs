@@ -5,6 +5,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -58,6 +59,11 @@ pub(super) struct Shard {
     pub(super) channels: RefCell<HashMap<Arc<str>, Rc<Channel>>>,
     dirty: RefCell<Vec<Rc<Connection>>>,
     wake: Notify,
+    /// A round of writing takes long, or is followed by its rest.
+    long_round: Cell<bool>,
+    /// Connections that were answered meanwhile.
+    answered: RefCell<Vec<Rc<Connection>>>,
+    answer: Notify,
     wheel: RefCell<Wheel>,
     started: Instant,
     heard: RefCell<Vec<ConnectionId>>,
@@ -93,6 +99,9 @@ impl Shard {
             channels: RefCell::default(),
             dirty: RefCell::default(),
             wake: Notify::new(),
+            long_round: Cell::new(false),
+            answered: RefCell::default(),
+            answer: Notify::new(),
             wheel: RefCell::new(Wheel::new()),
             started: Instant::now(),
             heard: RefCell::default(),
@@ -115,20 +124,55 @@ impl Shard {
     /// Writes what was queued since the last round. Yielding first lets batches form under load; an idle server
     /// writes at once. A round that took long is followed by a rest as long, within bounds: a write costs much the same
     /// however much is in it, so what comes meanwhile goes out together.
+    ///
+    /// Answers wait for neither: whoever is answered sends what comes next, which then is in the next round as well,
+    /// where it would be in the one after it.
     async fn run_flusher(self: Rc<Self>) {
         loop {
             self.wake.notified().await;
             tokio::task::yield_now().await;
-            let began = Instant::now();
+            let mut wrote = Duration::ZERO;
+            let mut breath = Instant::now();
             let dirty = std::mem::take(&mut *self.dirty.borrow_mut());
             for connection in dirty {
                 connection.dirty.set(false);
                 self.flush(&connection);
+                if breath.elapsed() >= LONG_ROUND {
+                    wrote += breath.elapsed();
+                    self.long_round.set(true);
+                    tokio::task::yield_now().await;
+                    self.write_answers();
+                    breath = Instant::now();
+                }
             }
-            let took = began.elapsed();
-            if took >= LONG_ROUND {
-                tokio::time::sleep(took.min(LONGEST_REST)).await;
+            wrote += breath.elapsed();
+            if wrote >= LONG_ROUND {
+                self.rest(wrote.min(LONGEST_REST)).await;
             }
+        }
+    }
+
+    async fn rest(self: &Rc<Self>, period: Duration) {
+        self.long_round.set(true);
+        let mut end = pin!(tokio::time::sleep(period));
+        loop {
+            tokio::select! {
+                () = &mut end => break,
+                () = self.answer.notified() => {
+                    tokio::task::yield_now().await;
+                    self.write_answers();
+                }
+            }
+        }
+        self.long_round.set(false);
+        // What was left is on the dirty list too.
+        self.answered.borrow_mut().clear();
+    }
+
+    fn write_answers(self: &Rc<Self>) {
+        let answered = std::mem::take(&mut *self.answered.borrow_mut());
+        for connection in answered {
+            self.flush(&connection);
         }
     }
 
@@ -280,6 +324,13 @@ impl Shard {
     #[expect(clippy::needless_pass_by_value, reason = "callers make it for this call")]
     pub(super) fn reply(&self, connection: &Rc<Connection>, reply: Reply) {
         self.push(connection, connection.wire.reply(&reply));
+        if self.long_round.get() {
+            let mut answered = self.answered.borrow_mut();
+            answered.push(connection.clone());
+            if answered.len() == 1 {
+                self.answer.notify_one();
+            }
+        }
     }
 
     /// Writes what is queued and does what follows from an empty or overfull queue.
