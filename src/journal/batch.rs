@@ -1,9 +1,12 @@
 //! One group commit: many appends, one transaction, few statements.
 //!
-//! Order inside the transaction: the heads of all streams (locked in ascending order on PostgreSQL) and the message
-//! uuids that are known, then appends that need statements of their own (each under a savepoint), then the bulk rows of
-//! everything that was accepted. So a refusal costs only its own append and leaves nothing of it, and a thousand messages
-//! cost six statements.
+//! Order inside the transaction: appends that need statements of their own (each under a savepoint), then the heads of all
+//! streams, in ascending order, then the bulk rows of everything that was accepted. So a refusal costs only its own append
+//! and leaves nothing of it, and a thousand messages cost four statements.
+//!
+//! Where streams stand is remembered from the commits before, and that a message's uuid is new is left to its index. Where
+//! a remembered head or a uuid turns out to be wrong, nothing of the transaction stays, and it is made once more with both
+//! read from the database first.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
@@ -82,11 +85,12 @@ static MARKERS: Bulk = Bulk::new(
     &[Int, Int, Int, Int],
     "where participant.conversation_id = v.column1 and participant.person_id = v.column2",
 );
-/// Head and owner of a stream.
+/// Head and owner of a stream that still stands where it did, and that no later node has taken over: stream, new head, new
+/// owner, old head, this node.
 static MOVED: Bulk = Bulk::new(
     "update stream set head = v.column2, owner_epoch = v.column3 from",
-    &[Int, Int, Int],
-    "where stream.id = v.column1",
+    &[Int, Int, Int, Int, Int],
+    "where stream.id = v.column1 and stream.head = v.column4 and stream.owner_epoch <= v.column5",
 );
 /// All of them, for tests that prepare and explain each text.
 pub(super) static BULK_STATEMENTS: [&Bulk; 7] =
@@ -118,6 +122,29 @@ struct Head {
     owned: bool,
 }
 
+/// Streams whose heads are remembered, at most.
+const REMEMBERED: usize = 100_000;
+/// So many commits ask for known uuids first, after one was repeated.
+const WARY: u32 = 100;
+
+/// What is known from the commits before.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// Where streams stood after their last commit.
+    heads: HashMap<StreamId, Head>,
+    /// Commits that will ask whether uuids are known.
+    wary: u32,
+}
+
+/// What an attempt at a commit goes by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Basis {
+    /// What is remembered, as far as it goes.
+    Memory,
+    /// What the database says.
+    Database,
+}
+
 /// Everything that a commit made, with an outcome per append.
 pub(super) struct Written {
     pub outcomes: Vec<Outcome>,
@@ -140,17 +167,43 @@ impl From<StoreError> for Unwritten {
 /// Writes `appends` in one transaction.
 pub(super) async fn write(
     db: &Db,
+    memory: &mut Memory,
     node: NodeEpoch,
     epochs: &(dyn Fn() -> String + Sync),
     appends: &[Append],
 ) -> Result<Written, Unwritten> {
+    match attempt(db, memory, node, epochs, appends, Basis::Memory).await {
+        Err(Unwritten { error, doubtful: None }) if error.is_overtaken() => {
+            attempt(db, memory, node, epochs, appends, Basis::Database).await
+        }
+        Err(Unwritten { error, doubtful: None }) if error.violates("message_uuid", "message.author_id") => {
+            memory.wary = WARY;
+            attempt(db, memory, node, epochs, appends, Basis::Database).await
+        }
+        outcome => outcome,
+    }
+}
+
+async fn attempt(
+    db: &Db,
+    memory: &mut Memory,
+    node: NodeEpoch,
+    epochs: &(dyn Fn() -> String + Sync),
+    appends: &[Append],
+    basis: Basis,
+) -> Result<Written, Unwritten> {
+    // Taken out, so that nothing is remembered of an attempt that fails.
+    let mut heads = remembered(memory, appends, basis);
     let mut tx = db.begin().await?;
     let mut refusals: Vec<Option<Refusal>> = vec![None; appends.len()];
     // What can be refused without running anything of an append comes first: nothing of it may stay.
     let fresh: HashSet<StreamId> = appends.iter().flat_map(|a| &a.streams).map(|stream| stream.id).collect();
-    let mut heads = read_heads(&mut tx, node, appends, |id| !fresh.contains(&id)).await?;
+    let missing = missing_heads(appends, &heads, |id| !fresh.contains(&id));
+    heads.extend(read_heads(&mut tx, node, &missing).await?);
     refuse_fenced(appends, &heads, &fresh, &mut refusals);
-    refuse_repeated(&mut tx, appends, &mut refusals).await?;
+    let ask = basis == Basis::Database || memory.wary > 0;
+    memory.wary = memory.wary.saturating_sub(1);
+    refuse_repeated(&mut tx, appends, ask, &mut refusals).await?;
     for (append, refusal) in appends.iter().zip(&mut refusals) {
         if append.chain.as_ref().is_some_and(Chain::is_broken) {
             let text = "what this was based on was not stored, try again";
@@ -163,7 +216,8 @@ pub(super) async fn write(
         }
     }
     if !fresh.is_empty() {
-        heads.extend(read_heads(&mut tx, node, appends, |id| fresh.contains(&id)).await?);
+        let begun = missing_heads(appends, &heads, |id| fresh.contains(&id));
+        heads.extend(read_heads(&mut tx, node, &begun).await?);
     }
 
     let mut written = Written { outcomes: Vec::with_capacity(appends.len()), commit: Commit::default() };
@@ -191,6 +245,7 @@ pub(super) async fn write(
         }
         written.outcomes.push(Ok(committed));
     }
+    move_heads(&mut tx, node, &heads).await?;
     // Neighbours in every index, one behind the other.
     messages.sort_unstable_by_key(|(message, _)| (message.conversation, message.id));
     insert_messages(&mut tx, &messages).await?;
@@ -201,7 +256,6 @@ pub(super) async fn write(
     for stmt in late {
         stmt.clone().execute(&mut tx).await?;
     }
-    update_heads(&mut tx, node, &heads).await?;
     failpoint!("journal.slow-commit", |ms| tokio::time::sleep(std::time::Duration::from_millis(ms)).await);
     failpoint!("journal.commit-error", return Err(StoreError::planted().into()));
     failpoint!("journal.acknowledge-early", {
@@ -213,7 +267,10 @@ pub(super) async fn write(
         return Err(Unwritten { error: StoreError::planted(), doubtful: Some(written.commit) });
     });
     match committed {
-        Ok(()) => Ok(written),
+        Ok(()) => {
+            memory.remember(heads);
+            Ok(written)
+        }
         Err(error) => Err(Unwritten { error, doubtful: Some(written.commit) }),
     }
 }
@@ -283,21 +340,47 @@ async fn try_alone(
     Ok(None)
 }
 
+impl Memory {
+    fn remember(&mut self, heads: HashMap<StreamId, Head>) {
+        if self.heads.len() + heads.len() > REMEMBERED {
+            self.heads.clear();
+        }
+        let standing = heads.into_iter().filter(|(_, head)| !head.fenced);
+        self.heads.extend(standing.map(|(id, head)| (id, Head { before: head.head, ..head })));
+    }
+}
+
+/// The heads that are remembered of the streams of `appends`; nothing is remembered any more where the database is asked.
+fn remembered(memory: &mut Memory, appends: &[Append], basis: Basis) -> HashMap<StreamId, Head> {
+    if basis == Basis::Database {
+        memory.heads.clear();
+    }
+    let events = appends.iter().flat_map(|append| &append.events);
+    events.filter_map(|event| memory.heads.remove_entry(&event.stream)).collect()
+}
+
+fn missing_heads(
+    appends: &[Append],
+    heads: &HashMap<StreamId, Head>,
+    wanted: impl Fn(StreamId) -> bool,
+) -> Vec<StreamId> {
+    let streams = appends.iter().flat_map(|append| &append.events).map(|event| event.stream);
+    let mut ids: Vec<StreamId> = streams.filter(|id| !heads.contains_key(id) && wanted(*id)).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
 async fn read_heads(
     tx: &mut Tx,
     node: NodeEpoch,
-    appends: &[Append],
-    wanted: impl Fn(StreamId) -> bool,
+    ids: &[StreamId],
 ) -> Result<HashMap<StreamId, Head>, StoreError> {
-    let events = appends.iter().flat_map(|append| &append.events);
-    let mut ids: Vec<StreamId> = events.map(|event| event.stream).filter(|id| wanted(*id)).collect();
-    ids.sort_unstable();
-    ids.dedup();
     let mut heads = HashMap::with_capacity(ids.len());
     if ids.is_empty() {
         return Ok(heads);
     }
-    for row in HEADS.all::<_, HeadRow>(tx, &ids, |v, id| v.bind(*id)).await? {
+    for row in HEADS.all::<_, HeadRow>(tx, ids, |v, id| v.bind(*id)).await? {
         let owned = StreamKind::by_name(&row.kind).is_some_and(StreamKind::is_owned);
         heads.insert(
             row.id,
@@ -336,10 +419,11 @@ fn refuse_fenced(
     }
 }
 
-/// The same `(conversation, author, uuid)` again, in the database or earlier in this batch, is refused.
+/// The same `(conversation, author, uuid)` again, earlier in this batch or, where it is asked, in the database, is refused.
 async fn refuse_repeated(
     tx: &mut Tx,
     appends: &[Append],
+    ask: bool,
     refusals: &mut [Option<Refusal>],
 ) -> Result<(), StoreError> {
     type Key = (ConversationId, PersonId, Uuid);
@@ -354,12 +438,14 @@ async fn refuse_repeated(
         }
     }
     let mut seen: HashSet<Key> = HashSet::with_capacity(keys.len());
-    let mut asked: Vec<Key> = keys.iter().map(|(_, key)| *key).collect();
-    asked.sort_unstable();
-    let known = KNOWN_UUIDS.all::<_, Key>(tx, &asked, |v, (conversation, author, uuid)| {
-        v.bind(*conversation).bind(*author).bind(*uuid)
-    });
-    seen.extend(known.await?);
+    if ask {
+        let mut asked: Vec<Key> = keys.iter().map(|(_, key)| *key).collect();
+        asked.sort_unstable();
+        let known = KNOWN_UUIDS.all::<_, Key>(tx, &asked, |v, (conversation, author, uuid)| {
+            v.bind(*conversation).bind(*author).bind(*uuid)
+        });
+        seen.extend(known.await?);
+    }
     for (index, key) in keys {
         if refusals[index].is_none() && !seen.insert(key) {
             refusals[index] = Some(Refusal::new(Code::Constraint, REPEATED_UUID));
@@ -481,15 +567,13 @@ async fn raise_markers(tx: &mut Tx, markers: Vec<MarkerRow>) -> Result<(), Store
     MARKERS.execute(tx, &merged, fill).await.map(drop)
 }
 
-async fn update_heads(
-    tx: &mut Tx,
-    node: NodeEpoch,
-    heads: &HashMap<StreamId, Head>,
-) -> Result<(), StoreError> {
+/// Moves heads on, and with that holds the streams until the end of the transaction.
+async fn move_heads(tx: &mut Tx, node: NodeEpoch, heads: &HashMap<StreamId, Head>) -> Result<(), StoreError> {
     let mut moved: Vec<_> = heads.iter().filter(|(_, head)| head.head > head.before).collect();
     moved.sort_unstable_by_key(|(id, _)| **id);
     let fill = |v: Tuple, (id, head): &(&StreamId, &Head)| {
-        v.bind(**id).bind(head.head).bind(if head.owned { node.0 } else { 0 })
+        v.bind(**id).bind(head.head).bind(if head.owned { node.0 } else { 0 }).bind(head.before).bind(node.0)
     };
-    MOVED.execute(tx, &moved, fill).await.map(drop)
+    let touched = MOVED.execute(tx, &moved, fill).await?;
+    if touched == moved.len() as u64 { Ok(()) } else { Err(StoreError::overtaken()) }
 }

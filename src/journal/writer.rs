@@ -1,10 +1,11 @@
-//! The journal's one writing task and its bounded queue.
+//! The journal's one writing task and its bounded queue. While more waits to be written, what a commit made is told by a
+//! task of its own, in the order of commits, and the database goes on with the next.
 
 use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -14,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     append::{Append, Committed},
-    batch::{self, Unwritten},
+    batch::{self, Memory, Unwritten, Written},
     fence::NodeEpoch,
     metrics::JournalMetrics,
     port::{AfterCommit, Commit},
@@ -34,6 +35,9 @@ use crate::{
 
 /// How often the database is asked about a commit whose answer was lost, while nothing else is to be written.
 const SETTLE: Duration = Duration::from_millis(500);
+
+/// Commits that may wait to be told of; the writing task waits for the oldest before it goes on.
+const UNTOLD: usize = 2;
 
 /// Bounds of the journal.
 #[derive(Clone, Copy, Debug)]
@@ -78,15 +82,17 @@ impl Journal {
     ) -> Self {
         let (queue, jobs) = mpsc::channel(options.queue);
         let failing = Arc::new(AtomicBool::new(false));
+        let teller = Teller::start(after, tasks);
         let writer = Writer {
             db,
             node,
             options,
             random: random.clone(),
-            after,
+            teller,
             metrics,
             failing: Arc::clone(&failing),
             doubtful: None,
+            memory: Memory::default(),
         };
         tasks.spawn("journal", writer.run(jobs, tasks.stopping()));
         Self { queue, failing, random }
@@ -138,12 +144,13 @@ struct Writer {
     node: NodeEpoch,
     options: JournalOptions,
     random: Random,
-    after: Vec<Arc<dyn AfterCommit>>,
+    teller: Teller,
     metrics: JournalMetrics,
     failing: Arc<AtomicBool>,
     /// A commit whose answer was lost. Nothing is written until it is known whether it took place, since subscribers
     /// must hear of it first.
     doubtful: Option<Commit>,
+    memory: Memory,
 }
 
 impl Writer {
@@ -168,16 +175,15 @@ impl Writer {
             }
             let (appends, waiters): (Vec<_>, Vec<_>) =
                 batch.drain(..).map(|Job { append, done }| (append, done)).unzip();
-            self.commit(appends, waiters).await;
+            self.commit(appends, waiters, &jobs).await;
         }
     }
 
-    async fn commit(&mut self, appends: Vec<Append>, waiters: Vec<Done>) {
+    async fn commit(&mut self, appends: Vec<Append>, waiters: Vec<Done>, queue: &mpsc::Receiver<Job>) {
         match self.write(&appends).await {
-            Ok(outcomes) => {
-                for (done, outcome) in waiters.into_iter().zip(outcomes) {
-                    done(outcome);
-                }
+            Ok(Written { outcomes, commit }) => {
+                let answers = waiters.into_iter().zip(outcomes).collect();
+                self.teller.tell(News { commit, answers, appends }, queue.is_empty()).await;
             }
             Err(error) if appends.len() > 1 && !error.is_unavailable() && self.doubtful.is_none() => {
                 // A data error in one append must not take its neighbours along: write each alone. A commit that may
@@ -185,11 +191,17 @@ impl Writer {
                 tracing::warn!(error = %error, appends = appends.len(), "batch failed, writing one by one");
                 for (append, done) in appends.into_iter().zip(waiters) {
                     let chain = append.chain.clone();
-                    let outcome = self.write(std::slice::from_ref(&append)).await;
-                    if let (Err(_), Some(chain)) = (&outcome, chain) {
-                        chain.break_off();
+                    match self.write(std::slice::from_ref(&append)).await {
+                        Ok(Written { mut outcomes, commit }) => {
+                            let outcome = outcomes.pop().unwrap_or_else(nothing);
+                            let answers = vec![(done, outcome)];
+                            self.teller.tell(News { commit, answers, appends: vec![append] }, false).await;
+                        }
+                        Err(error) => {
+                            chain.as_ref().inspect(|chain| chain.break_off());
+                            done(Err(fail(error)));
+                        }
                     }
-                    done(outcome.map_or_else(|e| Err(fail(e)), |mut o| o.pop().unwrap_or_else(nothing)));
                 }
             }
             Err(error) => {
@@ -202,12 +214,12 @@ impl Writer {
         }
     }
 
-    async fn write(&mut self, appends: &[Append]) -> Result<Vec<Result<Committed>>, StoreError> {
+    async fn write(&mut self, appends: &[Append]) -> Result<Written, StoreError> {
         let started = Instant::now();
         let random = self.random.clone();
         let epochs = move || random.token::<9>();
         let written = match self.settle().await {
-            Ok(()) => batch::write(&self.db, self.node, &epochs, appends).await,
+            Ok(()) => batch::write(&self.db, &mut self.memory, self.node, &epochs, appends).await,
             Err(error) => Err(error.into()),
         };
         let written = written.map_err(|Unwritten { error, doubtful }| {
@@ -216,17 +228,7 @@ impl Writer {
         });
         self.metrics.observe(appends.len(), started.elapsed(), written.is_ok());
         self.failing.store(written.as_ref().is_err_and(StoreError::is_unavailable), Ordering::Release);
-        let written = written?;
-        self.tell(&written.commit);
-        Ok(written.outcomes)
-    }
-
-    fn tell(&self, commit: &Commit) {
-        if !(commit.events.is_empty() && commit.rewritten.is_empty()) {
-            for port in &self.after {
-                port.committed(commit);
-            }
-        }
+        written
     }
 
     /// Finds out whether the commit whose answer was lost took place. Those who waited for it were told that it failed and
@@ -242,9 +244,67 @@ impl Writer {
         if let Some(commit) = self.doubtful.take()
             && took_place
         {
-            self.tell(&commit);
+            self.teller.tell(News { commit, answers: Vec::new(), appends: Vec::new() }, true).await;
         }
         Ok(())
+    }
+}
+
+/// A commit that took place.
+struct News {
+    commit: Commit,
+    answers: Vec<(Done, Result<Committed>)>,
+    /// To be dropped: a thousand of them take a while.
+    appends: Vec<Append>,
+}
+
+impl News {
+    fn tell(self, ports: &[Arc<dyn AfterCommit>]) {
+        if !(self.commit.events.is_empty() && self.commit.rewritten.is_empty()) {
+            for port in ports {
+                port.committed(&self.commit);
+            }
+        }
+        for (done, outcome) in self.answers {
+            done(outcome);
+        }
+        drop(self.appends);
+    }
+}
+
+/// Tells of commits in their order.
+struct Teller {
+    ports: Arc<[Arc<dyn AfterCommit>]>,
+    queue: mpsc::Sender<News>,
+    untold: Arc<AtomicUsize>,
+}
+
+impl Teller {
+    fn start(ports: Vec<Arc<dyn AfterCommit>>, tasks: &Tasks) -> Self {
+        let (queue, mut news) = mpsc::channel::<News>(UNTOLD);
+        let ports: Arc<[_]> = ports.into();
+        let untold = Arc::<AtomicUsize>::default();
+        let (to, told) = (Arc::clone(&ports), Arc::clone(&untold));
+        // It ends when the writing task has.
+        tasks.spawn("journal news", async move {
+            while let Some(news) = news.recv().await {
+                news.tell(&to);
+                told.fetch_sub(1, Ordering::Release);
+            }
+        });
+        Self { ports, queue, untold }
+    }
+
+    /// Tells at once where nothing waits to be written (`idle`), which saves a switch of threads.
+    async fn tell(&self, news: News, idle: bool) {
+        if idle && self.untold.load(Ordering::Acquire) == 0 {
+            return news.tell(&self.ports);
+        }
+        self.untold.fetch_add(1, Ordering::Relaxed);
+        if let Err(mpsc::error::SendError(news)) = self.queue.send(news).await {
+            // The task has panicked.
+            news.tell(&self.ports);
+        }
     }
 }
 

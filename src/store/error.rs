@@ -21,6 +21,8 @@ enum Cause {
     Busy,
     /// An earlier statement of the transaction failed.
     Aborted,
+    /// Rows are not as they were remembered.
+    Overtaken,
     /// A statement that answered many.
     Shared(Arc<StoreError>),
     /// The address or the schema is not what this program can use.
@@ -41,6 +43,16 @@ impl StoreError {
     /// A transaction that can only be rolled back.
     pub(super) fn aborted() -> Self {
         Self { cause: Cause::Aborted, statement: None }
+    }
+
+    /// Somebody else changed rows that were remembered.
+    pub fn overtaken() -> Self {
+        Self { cause: Cause::Overtaken, statement: None }
+    }
+
+    /// True where rows are not as they were remembered: read anew, they may do.
+    pub fn is_overtaken(&self) -> bool {
+        matches!(self.cause, Cause::Overtaken)
     }
 
     /// The failure of a statement that was to answer many.
@@ -102,7 +114,7 @@ impl StoreError {
     pub fn is_unavailable(&self) -> bool {
         match &self.cause {
             Cause::Busy => true,
-            Cause::Setup(_) | Cause::Aborted => false,
+            Cause::Setup(_) | Cause::Aborted | Cause::Overtaken => false,
             Cause::Shared(error) => error.is_unavailable(),
             Cause::Sql(error) => match error {
                 sqlx::Error::Io(_)
@@ -141,6 +153,7 @@ impl fmt::Display for StoreError {
         match &self.cause {
             Cause::Busy => f.write_str("no database connection became free in time"),
             Cause::Aborted => f.write_str("an earlier statement of the transaction failed or was cancelled"),
+            Cause::Overtaken => f.write_str("rows were changed by somebody else"),
             Cause::Setup(text) => f.write_str(text),
             Cause::Shared(error) => error.fmt(f),
             Cause::Sql(sqlx::Error::Database(error)) => write_database_error(f, error.as_ref()),

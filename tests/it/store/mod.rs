@@ -2,6 +2,7 @@
 
 mod bulk;
 mod ids;
+mod journal;
 pub mod plans;
 mod schema;
 mod tails;
