@@ -11,8 +11,8 @@ use sqlx::{
 use tokio::runtime::Handle;
 
 use super::{
-    DatabaseOptions, Dialect, Result, StoreError, Synchronous, Tx, gather::Gathers, generation, migrate, sql,
-    writer::Writer,
+    DatabaseOptions, Dialect, Result, StoreError, Synchronous, Tx, checkpoints::Checkpoints, gather::Gathers,
+    generation, migrate, sql, writer::Writer,
 };
 use crate::base::clock::Clock;
 
@@ -41,6 +41,7 @@ pub(super) enum Engine {
         writer: Writer,
         readers: SqlitePool,
         base: Box<SqliteConnectOptions>,
+        checkpoints: Checkpoints,
     },
     /// Transactions have a few connections of their own: what the journal runs over and over stays prepared and warm, and
     /// never waits behind reads.
@@ -172,7 +173,8 @@ impl Db {
     /// Closes all connections; SQLite's log is moved into the file when the last one goes.
     pub async fn close(&self) {
         match self.engine() {
-            Engine::Sqlite { writer, readers, .. } => {
+            Engine::Sqlite { writer, readers, checkpoints, .. } => {
+                checkpoints.stop().await;
                 readers.close().await;
                 writer.close().await;
             }
@@ -210,10 +212,9 @@ async fn open_sqlite(path: &Path, options: &DatabaseOptions) -> Result<Db> {
         // A commit of many rooms changes a page or more for each, and reads them again the next time: what it takes stays in
         // memory, as far as it is used.
         .pragma("cache_size", "-65536")
-        // 64 MiB of log between two checkpoints: a busy room's page is written to the file once for many commits. Reading
-        // the log again after a crash takes some 0.1 s.
-        .pragma("wal_autocheckpoint", "16384")
-        .pragma("journal_size_limit", "67108864");
+        // Only where `checkpoints` cannot follow: 256 MiB.
+        .pragma("wal_autocheckpoint", "65536")
+        .pragma("journal_size_limit", "134217728");
     let writer = Writer::open(writer, options.acquire_timeout).await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(options.readers.max(1))
@@ -223,7 +224,8 @@ async fn open_sqlite(path: &Path, options: &DatabaseOptions) -> Result<Db> {
         .max_lifetime(None)
         .connect_with(base.clone().pragma("query_only", "on"))
         .await?;
-    Ok(Db::new(Engine::Sqlite { writer, readers, base: Box::new(base) }))
+    let checkpoints = Checkpoints::start(path, writer.clone(), base.clone());
+    Ok(Db::new(Engine::Sqlite { writer, readers, base: Box::new(base), checkpoints }))
 }
 
 /// SQLite gives its log files the mode of the database file.

@@ -16,6 +16,7 @@ pub mod attachments;
 pub mod bulk;
 pub mod call_records;
 pub mod calls;
+mod checkpoints;
 pub mod conversations;
 pub mod custom_fields;
 mod db;

@@ -9,7 +9,7 @@ use std::{
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::{
     runtime::Handle,
-    sync::{Mutex, OwnedMutexGuard},
+    sync::{Mutex, Notify, OwnedMutexGuard},
 };
 
 use super::{Result, StoreError};
@@ -23,6 +23,7 @@ pub(super) struct Writer {
     timeout: Duration,
     /// Where abandoned transactions are rolled back.
     runtime: Handle,
+    used: Arc<Notify>,
 }
 
 /// The connection, held alone; never empty.
@@ -39,7 +40,13 @@ impl Writer {
             options: Arc::new(options),
             timeout,
             runtime: Handle::current(),
+            used: Arc::default(),
         })
+    }
+
+    /// Waits until somebody uses the connection, or has since this was asked last.
+    pub(super) async fn used(&self) {
+        self.used.notified().await;
     }
 
     /// Waits for the connection; opens it anew if it was given up.
@@ -51,6 +58,7 @@ impl Writer {
         if slot.is_none() {
             *slot = Some(self.options.connect().await?);
         }
+        self.used.notify_one();
         Ok(Held { slot })
     }
 

@@ -1,6 +1,9 @@
 //! Opening, migrating, readiness, backup.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use switchboard::{
     base::clock::Clock,
@@ -57,6 +60,31 @@ on_both! {
         other.close().await;
         assert!(other.ping().await.unwrap_err().is_unavailable());
     }
+}
+
+/// More than is copied beside the writer, less than makes SQLite do it inside a commit.
+const BUSY_MIB: u64 = 80;
+
+#[test]
+fn a_long_log_is_moved_into_the_database_and_used_again() {
+    run_on_sqlite(|db: TestDb| async move {
+        let file = PathBuf::from(db.options().url.strip_prefix("sqlite://").unwrap());
+        let log = file.with_extension("db-wal");
+        let size = |path: &Path| std::fs::metadata(path).unwrap().len() >> 20;
+        for round in 1..=3 {
+            for _ in 0..BUSY_MIB {
+                let blob = "insert into meta (name, value) values (hex(randomblob(16)), zeroblob(1048576))";
+                sql(blob).execute(&*db).await.unwrap();
+            }
+            let copied = async {
+                while size(&file) < round * BUSY_MIB {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_mins(1), copied).await.expect("the log is copied");
+        }
+        assert!(size(&log) < 2 * BUSY_MIB, "{} MiB of log: it begins anew once it is copied", size(&log));
+    });
 }
 
 #[test]
