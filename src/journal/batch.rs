@@ -4,9 +4,9 @@
 //! streams, in ascending order, then the bulk rows of everything that was accepted. So a refusal costs only its own append
 //! and leaves nothing of it, and a thousand messages cost four statements.
 //!
-//! Where streams stand is remembered from the commits before, and that a message's uuid is new is left to its index. Where
-//! a remembered head or a uuid turns out to be wrong, nothing of the transaction stays, and it is made once more with both
-//! read from the database first.
+//! Where streams with an owner stand is remembered from the commits before, since nobody else writes to them, and that a
+//! message's uuid is new is left to its index. Where a remembered head or a uuid turns out to be wrong, nothing of the
+//! transaction stays, and it is made once more with both read from the database first.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::{
     append::{Append, Chain, Committed, Guard, MarkerRow, MessageRow, Refusal, RowOp},
     fence::NodeEpoch,
+    heads::{self, Head, Remembered},
     port::{Commit, CommittedEvent},
 };
 use crate::{
@@ -25,8 +26,7 @@ use crate::{
     domain::{
         codes::Code,
         error::Error,
-        event::StreamKind,
-        ids::{ConversationId, MessageId, Offset, OrgId, PersonId, StreamId},
+        ids::{ConversationId, MessageId, Offset, PersonId, StreamId},
     },
     store::{
         Bulk,
@@ -43,13 +43,6 @@ statements! {
     IS_STORED = "select stream_offset from event where stream_id = $1 and stream_offset = $2 and id = $3";
 }
 
-/// Where streams stand; on PostgreSQL locked in ascending order.
-static HEADS: Bulk = Bulk::new(
-    "select id, organization_id, kind, name, epoch, head, owner_epoch from stream where id in (select column1 from",
-    &[Int],
-    ")",
-)
-.locking(" order by id for update");
 /// Message uuids that are there: conversation, author, uuid.
 static KNOWN_UUIDS: Bulk = Bulk::new(
     "select m.conversation_id, m.author_id, m.uuid from",
@@ -85,64 +78,24 @@ static MARKERS: Bulk = Bulk::new(
     &[Int, Int, Int, Int],
     "where participant.conversation_id = v.column1 and participant.person_id = v.column2",
 );
-/// Head and owner of a stream that still stands where it did, and that no later node has taken over: stream, new head, new
-/// owner, old head, this node.
-static MOVED: Bulk = Bulk::new(
-    "update stream set head = v.column2, owner_epoch = v.column3 from",
-    &[Int, Int, Int, Int, Int],
-    "where stream.id = v.column1 and stream.head = v.column4 and stream.owner_epoch <= v.column5",
-);
 /// All of them, for tests that prepare and explain each text.
 pub(super) static BULK_STATEMENTS: [&Bulk; 7] =
-    [&HEADS, &KNOWN_UUIDS, &MESSAGES, &EVENTS, &ACTIVITY, &MARKERS, &MOVED];
+    [&heads::HEADS, &KNOWN_UUIDS, &MESSAGES, &EVENTS, &ACTIVITY, &MARKERS, &heads::MOVED];
 /// The savepoint of an append with statements of its own.
 const ALONE: &str = "alone";
 
 /// An append was refused by a guard, an expectation, a repeated uuid or the fence.
 type Outcome = Result<Committed, Error>;
 
-#[derive(sqlx_macros::FromRow)]
-struct HeadRow {
-    id: StreamId,
-    organization_id: OrgId,
-    kind: String,
-    name: String,
-    epoch: String,
-    head: Offset,
-    owner_epoch: i64,
-}
-
-struct Head {
-    organization: OrgId,
-    channel: Arc<str>,
-    epoch: Arc<str>,
-    head: i64,
-    before: i64,
-    fenced: bool,
-    owned: bool,
-}
-
-/// Streams whose heads are remembered, at most.
-const REMEMBERED: usize = 100_000;
 /// So many commits ask for known uuids first, after one was repeated.
 const WARY: u32 = 100;
 
 /// What is known from the commits before.
 #[derive(Default)]
 pub(super) struct Memory {
-    /// Where streams stood after their last commit.
-    heads: HashMap<StreamId, Head>,
+    heads: Remembered,
     /// Commits that will ask whether uuids are known.
     wary: u32,
-}
-
-/// What an attempt at a commit goes by.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Basis {
-    /// What is remembered, as far as it goes.
-    Memory,
-    /// What the database says.
-    Database,
 }
 
 /// Everything that a commit made, with an outcome per append.
@@ -172,16 +125,14 @@ pub(super) async fn write(
     epochs: &(dyn Fn() -> String + Sync),
     appends: &[Append],
 ) -> Result<Written, Unwritten> {
-    match attempt(db, memory, node, epochs, appends, Basis::Memory).await {
-        Err(Unwritten { error, doubtful: None }) if error.is_overtaken() => {
-            attempt(db, memory, node, epochs, appends, Basis::Database).await
-        }
+    match attempt(db, memory, node, epochs, appends).await {
+        Err(Unwritten { error, doubtful: None }) if error.is_overtaken() => {}
         Err(Unwritten { error, doubtful: None }) if error.violates("message_uuid", "message.author_id") => {
             memory.wary = WARY;
-            attempt(db, memory, node, epochs, appends, Basis::Database).await
         }
-        outcome => outcome,
+        outcome => return outcome,
     }
+    attempt(db, memory, node, epochs, appends).await
 }
 
 async fn attempt(
@@ -190,18 +141,16 @@ async fn attempt(
     node: NodeEpoch,
     epochs: &(dyn Fn() -> String + Sync),
     appends: &[Append],
-    basis: Basis,
 ) -> Result<Written, Unwritten> {
-    // Taken out, so that nothing is remembered of an attempt that fails.
-    let mut heads = remembered(memory, appends, basis);
+    let mut heads = memory.heads.take(appends);
     let mut tx = db.begin().await?;
     let mut refusals: Vec<Option<Refusal>> = vec![None; appends.len()];
     // What can be refused without running anything of an append comes first: nothing of it may stay.
     let fresh: HashSet<StreamId> = appends.iter().flat_map(|a| &a.streams).map(|stream| stream.id).collect();
-    let missing = missing_heads(appends, &heads, |id| !fresh.contains(&id));
-    heads.extend(read_heads(&mut tx, node, &missing).await?);
+    let missing = heads::missing(appends, &heads, |id| !fresh.contains(&id));
+    heads.extend(heads::read(&mut tx, node, &missing).await?);
     refuse_fenced(appends, &heads, &fresh, &mut refusals);
-    let ask = basis == Basis::Database || memory.wary > 0;
+    let ask = memory.wary > 0;
     memory.wary = memory.wary.saturating_sub(1);
     refuse_repeated(&mut tx, appends, ask, &mut refusals).await?;
     for (append, refusal) in appends.iter().zip(&mut refusals) {
@@ -216,8 +165,8 @@ async fn attempt(
         }
     }
     if !fresh.is_empty() {
-        let begun = missing_heads(appends, &heads, |id| fresh.contains(&id));
-        heads.extend(read_heads(&mut tx, node, &begun).await?);
+        let begun = heads::missing(appends, &heads, |id| fresh.contains(&id));
+        heads.extend(heads::read(&mut tx, node, &begun).await?);
     }
 
     let mut written = Written { outcomes: Vec::with_capacity(appends.len()), commit: Commit::default() };
@@ -245,7 +194,7 @@ async fn attempt(
         }
         written.outcomes.push(Ok(committed));
     }
-    move_heads(&mut tx, node, &heads).await?;
+    heads::move_on(&mut tx, node, &heads).await?;
     // Neighbours in every index, one behind the other.
     messages.sort_unstable_by_key(|(message, _)| (message.conversation, message.id));
     insert_messages(&mut tx, &messages).await?;
@@ -268,7 +217,7 @@ async fn attempt(
     });
     match committed {
         Ok(()) => {
-            memory.remember(heads);
+            memory.heads.keep(heads);
             Ok(written)
         }
         Err(error) => Err(Unwritten { error, doubtful: Some(written.commit) }),
@@ -279,7 +228,7 @@ async fn attempt(
 pub(super) async fn is_stored(db: &Db, event: &CommittedEvent) -> Result<bool, StoreError> {
     let mut tx = db.begin().await?;
     // On PostgreSQL a commit without an answer may still be under way: it holds the stream until it is through.
-    HEADS.all::<_, HeadRow>(&mut tx, &[event.stream], |v, id| v.bind(*id)).await?;
+    heads::HEADS.all::<_, (i64,)>(&mut tx, &[event.stream], |v, id| v.bind(*id)).await?;
     let found: Option<(i64,)> =
         sql(IS_STORED).bind(event.stream).bind(event.offset).bind(event.id).optional(&mut tx).await?;
     Ok(found.is_some())
@@ -338,64 +287,6 @@ async fn try_alone(
         }
     }
     Ok(None)
-}
-
-impl Memory {
-    fn remember(&mut self, heads: HashMap<StreamId, Head>) {
-        if self.heads.len() + heads.len() > REMEMBERED {
-            self.heads.clear();
-        }
-        let standing = heads.into_iter().filter(|(_, head)| !head.fenced);
-        self.heads.extend(standing.map(|(id, head)| (id, Head { before: head.head, ..head })));
-    }
-}
-
-/// The heads that are remembered of the streams of `appends`; nothing is remembered any more where the database is asked.
-fn remembered(memory: &mut Memory, appends: &[Append], basis: Basis) -> HashMap<StreamId, Head> {
-    if basis == Basis::Database {
-        memory.heads.clear();
-    }
-    let events = appends.iter().flat_map(|append| &append.events);
-    events.filter_map(|event| memory.heads.remove_entry(&event.stream)).collect()
-}
-
-fn missing_heads(
-    appends: &[Append],
-    heads: &HashMap<StreamId, Head>,
-    wanted: impl Fn(StreamId) -> bool,
-) -> Vec<StreamId> {
-    let streams = appends.iter().flat_map(|append| &append.events).map(|event| event.stream);
-    let mut ids: Vec<StreamId> = streams.filter(|id| !heads.contains_key(id) && wanted(*id)).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    ids
-}
-
-async fn read_heads(
-    tx: &mut Tx,
-    node: NodeEpoch,
-    ids: &[StreamId],
-) -> Result<HashMap<StreamId, Head>, StoreError> {
-    let mut heads = HashMap::with_capacity(ids.len());
-    if ids.is_empty() {
-        return Ok(heads);
-    }
-    for row in HEADS.all::<_, HeadRow>(tx, ids, |v, id| v.bind(*id)).await? {
-        let owned = StreamKind::by_name(&row.kind).is_some_and(StreamKind::is_owned);
-        heads.insert(
-            row.id,
-            Head {
-                organization: row.organization_id,
-                channel: row.name.into(),
-                epoch: row.epoch.into(),
-                head: row.head.0,
-                before: row.head.0,
-                fenced: owned && row.owner_epoch > node.0,
-                owned,
-            },
-        );
-    }
-    Ok(heads)
 }
 
 /// An append to a stream that a later node has taken over, or to one that is gone, is refused.
@@ -565,15 +456,4 @@ async fn raise_markers(tx: &mut Tx, markers: Vec<MarkerRow>) -> Result<(), Store
         v.bind(*conversation).bind(*person).bind((*received).max(*read)).bind(*read)
     };
     MARKERS.execute(tx, &merged, fill).await.map(drop)
-}
-
-/// Moves heads on, and with that holds the streams until the end of the transaction.
-async fn move_heads(tx: &mut Tx, node: NodeEpoch, heads: &HashMap<StreamId, Head>) -> Result<(), StoreError> {
-    let mut moved: Vec<_> = heads.iter().filter(|(_, head)| head.head > head.before).collect();
-    moved.sort_unstable_by_key(|(id, _)| **id);
-    let fill = |v: Tuple, (id, head): &(&StreamId, &Head)| {
-        v.bind(**id).bind(head.head).bind(if head.owned { node.0 } else { 0 }).bind(head.before).bind(node.0)
-    };
-    let touched = MOVED.execute(tx, &moved, fill).await?;
-    if touched == moved.len() as u64 { Ok(()) } else { Err(StoreError::overtaken()) }
 }

@@ -11,6 +11,7 @@
 mod append;
 mod batch;
 mod fence;
+mod heads;
 mod metrics;
 mod port;
 mod read;

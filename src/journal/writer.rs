@@ -190,26 +190,22 @@ impl Writer {
                 // have taken place is not written again.
                 tracing::warn!(error = %error, appends = appends.len(), "batch failed, writing one by one");
                 for (append, done) in appends.into_iter().zip(waiters) {
-                    let chain = append.chain.clone();
-                    match self.write(std::slice::from_ref(&append)).await {
+                    let written = self.write(std::slice::from_ref(&append)).await;
+                    let news = match written {
                         Ok(Written { mut outcomes, commit }) => {
-                            let outcome = outcomes.pop().unwrap_or_else(nothing);
-                            let answers = vec![(done, outcome)];
-                            self.teller.tell(News { commit, answers, appends: vec![append] }, false).await;
+                            let answers = vec![(done, outcomes.pop().unwrap_or_else(nothing))];
+                            News { commit, answers, appends: vec![append] }
                         }
-                        Err(error) => {
-                            chain.as_ref().inspect(|chain| chain.break_off());
-                            done(Err(fail(error)));
-                        }
-                    }
+                        Err(error) => News::failed(vec![append], [(done, fail(error))]),
+                    };
+                    self.teller.tell(news, false).await;
                 }
             }
             Err(error) => {
                 tracing::error!(error = %error, appends = appends.len(), "commit failed");
-                for (append, done) in appends.iter().zip(waiters) {
-                    append.chain.as_ref().inspect(|chain| chain.break_off());
-                    done(Err(Error::unavailable(&error)));
-                }
+                let answers = waiters.into_iter().map(|done| (done, Error::unavailable(&error)));
+                let news = News::failed(appends, answers);
+                self.teller.tell(news, queue.is_empty()).await;
             }
         }
     }
@@ -250,7 +246,7 @@ impl Writer {
     }
 }
 
-/// A commit that took place.
+/// What became of a commit.
 struct News {
     commit: Commit,
     answers: Vec<(Done, Result<Committed>)>,
@@ -259,6 +255,15 @@ struct News {
 }
 
 impl News {
+    /// Of a commit that did not take place. What was decided upon it is refused from now on, before its waiters know.
+    fn failed(appends: Vec<Append>, answers: impl IntoIterator<Item = (Done, Error)>) -> Self {
+        for append in &appends {
+            append.chain.as_ref().inspect(|chain| chain.break_off());
+        }
+        let answers = answers.into_iter().map(|(done, error)| (done, Err(error))).collect();
+        Self { commit: Commit::default(), answers, appends }
+    }
+
     fn tell(self, ports: &[Arc<dyn AfterCommit>]) {
         if !(self.commit.events.is_empty() && self.commit.rewritten.is_empty()) {
             for port in ports {

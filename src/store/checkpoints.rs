@@ -25,7 +25,7 @@ use super::{Result, StoreError, writer::Writer};
 
 /// Pages in the log from which it is worth the while: 64 MiB. A busy room's page is written to the file once for many
 /// commits, and to read the log again after a crash takes some 0.1 s.
-pub(super) const WORTHWHILE: u32 = 16_384;
+const WORTHWHILE: u32 = 16_384;
 /// Pages that the writer is held up for: a few milliseconds.
 const LITTLE: u32 = 4_096;
 /// Copies beside the writer before it is held up whatever is left.

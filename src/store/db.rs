@@ -224,7 +224,9 @@ async fn open_sqlite(path: &Path, options: &DatabaseOptions) -> Result<Db> {
         .max_lifetime(None)
         .connect_with(base.clone().pragma("query_only", "on"))
         .await?;
-    let checkpoints = Checkpoints::start(path, writer.clone(), base.clone());
+    // SQLite names its log after the file itself, whatever links lead to it.
+    let file = tokio::fs::canonicalize(path).await.map_err(sqlx::Error::Io)?;
+    let checkpoints = Checkpoints::start(&file, writer.clone(), base.clone());
     Ok(Db::new(Engine::Sqlite { writer, readers, base: Box::new(base), checkpoints }))
 }
 

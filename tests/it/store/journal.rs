@@ -123,7 +123,7 @@ on_both! {
         let two = Node::start(&db, Vec::new(), 1_000).await;
         for offset in 1..=10 {
             let node = if offset % 4 < 2 { &one } else { &two };
-            assert_eq!(node.write(INBOX).await.unwrap(), offset, "what is remembered of its head is old");
+            assert_eq!(node.write(INBOX).await.unwrap(), offset, "the other node wrote to it too");
         }
         // At once, so that both hold and wait for the row.
         let writes = (0..40).map(|n| if n % 2 == 0 { one.write(INBOX) } else { two.write(INBOX) });
@@ -149,10 +149,10 @@ on_both! {
     async fn a_stream_that_is_gone_is_not_found_though_it_is_remembered(db: TestDb) {
         let node = Node::start(&db, Vec::new(), 1_000).await;
         node.begin_streams().await;
-        assert_eq!(node.write(INBOX).await.unwrap(), 1);
-        sql("delete from stream where id = $1").bind(INBOX).execute(&db.db).await.unwrap();
-        assert_eq!(node.write(INBOX).await.unwrap_err().code(), Code::NotFound);
         assert_eq!(node.write(THREAD).await.unwrap(), 1);
+        sql("delete from stream where id = $1").bind(THREAD).execute(&db.db).await.unwrap();
+        assert_eq!(node.write(THREAD).await.unwrap_err().code(), Code::NotFound);
+        assert_eq!(node.write(INBOX).await.unwrap(), 1);
     }
 
     async fn a_repeated_uuid_costs_nobody_else_anything(db: TestDb) {
