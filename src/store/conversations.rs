@@ -22,11 +22,13 @@ macro_rules! MEMBERS {
     () => {
         "select p.id, p.person_id, p.guest, p.creator, p.has_participated, p.received_id, p.read_id, \
          p.announced_received_id, p.announced_read_id, \
-         case when r.id is null then p.received_id else coalesce((select max(m.id) from message m \
-         where m.conversation_id = p.conversation_id and m.id < p.received_id and not m.internal), 0) \
+         case when r.id is null then p.received_id else coalesce((select m.id from message m \
+         where m.conversation_id = p.conversation_id and m.id < p.received_id and not m.internal \
+         order by m.id desc limit 1), 0) \
          end as shown_received_id, \
-         case when d.id is null then p.read_id else coalesce((select max(m.id) from message m \
-         where m.conversation_id = p.conversation_id and m.id < p.read_id and not m.internal), 0) \
+         case when d.id is null then p.read_id else coalesce((select m.id from message m \
+         where m.conversation_id = p.conversation_id and m.id < p.read_id and not m.internal \
+         order by m.id desc limit 1), 0) \
          end as shown_read_id \
          from participant p \
          left join message r on r.conversation_id = p.conversation_id and r.id = p.received_id and r.internal \
@@ -49,8 +51,8 @@ statements! {
     STATE = "select c.organization_id, c.stream_id, c.internal_stream_id, c.title, c.description, c.status, c.created_by, \
         c.assigned_to, a.name as assigned_name, c.reported_at, c.assigned_at, c.closed_at, c.last_message_id, \
         c.internal_message_id, c.version, (select count(*) from (select 1 from message m where m.conversation_id = $1 \
-        and m.id > (select coalesce(max(t.message_id), 0) from message_tally t where t.conversation_id = $1 \
-        and t.author_id = 0) limit $2) later) as untallied \
+        and m.id > coalesce((select t.message_id from message_tally t where t.conversation_id = $1 \
+        and t.author_id = 0 order by t.message_id desc limit 1), 0) limit $2) later) as untallied \
         from conversation c left join person a on a.id = c.assigned_to where c.id = $1";
     /// Who is in it.
     MEMBERS = concat!(MEMBERS!(), " where p.conversation_id = $1 and p.removed_at is null");

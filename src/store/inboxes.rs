@@ -52,10 +52,11 @@ static PLACES: Bulk = Bulk::new(
         " + ",
         tallied!("w.person_id", "w.read_id"),
         " else 0 end as tallied from (select p.conversation_id, p.person_id, p.guest, p.read_id, c.organization_id, \
-         c.last_message_id, c.internal_message_id, coalesce((select max(t.message_id) from message_tally t \
-         where t.conversation_id = p.conversation_id and t.author_id = 0), 0) as tallied_id, \
-         coalesce((select max(t.message_id) from message_tally t where t.conversation_id = p.conversation_id \
-         and t.author_id = 0 and t.message_id <= p.read_id), 0) as base_id from",
+         c.last_message_id, c.internal_message_id, coalesce((select t.message_id from message_tally t \
+         where t.conversation_id = p.conversation_id and t.author_id = 0 \
+         order by t.message_id desc limit 1), 0) as tallied_id, \
+         coalesce((select t.message_id from message_tally t where t.conversation_id = p.conversation_id \
+         and t.author_id = 0 and t.message_id <= p.read_id order by t.message_id desc limit 1), 0) as base_id from",
     ),
     &[Int, Int],
     "join participant p on p.conversation_id = v.column1 and p.person_id = v.column2 and p.removed_at is null \

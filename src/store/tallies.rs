@@ -7,6 +7,8 @@
 //!
 //! Tallies are taken in the commit of the message that fills a block and never change. A conversation without any counts
 //! all its messages; one from before there were tallies gets larger blocks, as it goes on.
+//!
+//! The newest tally is always asked for by order and limit: for `max` PostgreSQL may look at every one.
 
 use super::{Stmt, sql, statements};
 use crate::domain::ids::{ConversationId, MessageId};
@@ -31,8 +33,9 @@ macro_rules! unread {
             $crate::store::tallies::tallied!("w.person_id", "w.read_id"),
             // but for those that are read
             " - (select count(*) from message m where m.conversation_id = w.conversation_id and m.id <= w.read_id \
-             and m.id > (select coalesce(max(t.message_id), 0) from message_tally t \
-             where t.conversation_id = w.conversation_id and t.author_id = 0 and t.message_id <= w.read_id) \
+             and m.id > coalesce((select t.message_id from message_tally t \
+             where t.conversation_id = w.conversation_id and t.author_id = 0 and t.message_id <= w.read_id \
+             order by t.message_id desc limit 1), 0) \
              and m.author_id <> w.person_id and (not w.guest or not m.internal))",
             // or deleted.
             " - (select count(*) from message m where m.conversation_id = w.conversation_id and m.id > w.read_id \
@@ -46,10 +49,10 @@ macro_rules! unread {
             $read,
             " as bigint) as read_id, cast(",
             $guest,
-            " as boolean) as guest, coalesce(max(t.message_id), 0) as tallied_id \
-             from message_tally t where t.conversation_id = ",
+            " as boolean) as guest, coalesce((select t.message_id from message_tally t where t.conversation_id = ",
             $conversation,
-            " and t.author_id = 0) w)"
+            // Without the outer limit, PostgreSQL asks for the newest tally wherever it is named.
+            " and t.author_id = 0 order by t.message_id desc limit 1), 0) as tallied_id limit 1) w)"
         )
     };
 }
@@ -75,8 +78,9 @@ statements! {
     TAKE = "insert into message_tally (conversation_id, author_id, message_id, public, internal) \
         with counted as (select author_id, max(id) as last_id, count(case when not internal then 1 end) as public, \
         count(case when internal then 1 end) as internal from (select m.id, m.author_id, m.internal from message m \
-        where m.conversation_id = $1 and m.id <= $2 and m.id > (select coalesce(max(t.message_id), 0) \
-        from message_tally t where t.conversation_id = $1 and t.author_id = 0) order by m.id limit $3) later \
+        where m.conversation_id = $1 and m.id <= $2 and m.id > coalesce((select t.message_id from message_tally t \
+        where t.conversation_id = $1 and t.author_id = 0 order by t.message_id desc limit 1), 0) \
+        order by m.id limit $3) later \
         group by author_id), \
         block as (select max(last_id) as message_id, cast(sum(public) as bigint) as public, \
         cast(sum(internal) as bigint) as internal from counted having count(*) > 0), \
