@@ -48,6 +48,11 @@ impl Chain {
         self.0.load(Ordering::Acquire)
     }
 
+    /// Tells chains apart while they are held.
+    pub(super) fn key(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
     /// Refuses everything behind.
     pub fn break_off(&self) {
         self.0.store(true, Ordering::Release);

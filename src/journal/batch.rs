@@ -16,7 +16,7 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    append::{Append, Chain, Committed, Guard, MarkerRow, MessageRow, Refusal, RowOp},
+    append::{Append, Committed, Guard, MarkerRow, MessageRow, Refusal, RowOp},
     fence::NodeEpoch,
     heads::{self, Head, Remembered},
     port::{Commit, CommittedEvent},
@@ -125,14 +125,23 @@ pub(super) async fn write(
     epochs: &(dyn Fn() -> String + Sync),
     appends: &[Append],
 ) -> Result<Written, Unwritten> {
-    match attempt(db, memory, node, epochs, appends).await {
-        Err(Unwritten { error, doubtful: None }) if error.is_overtaken() => {}
+    let written = match attempt(db, memory, node, epochs, appends).await {
+        Err(Unwritten { error, doubtful: None }) if error.is_overtaken() => {
+            attempt(db, memory, node, epochs, appends).await
+        }
         Err(Unwritten { error, doubtful: None }) if error.violates("message_uuid", "message.author_id") => {
             memory.wary = WARY;
+            attempt(db, memory, node, epochs, appends).await
         }
-        outcome => return outcome,
+        outcome => outcome,
+    }?;
+    // Only now: an attempt that is made anew must find the chains as they were.
+    for (append, outcome) in appends.iter().zip(&written.outcomes) {
+        if let (Err(_), Some(chain), false) = (outcome, &append.chain, append.harmless) {
+            chain.break_off();
+        }
     }
-    attempt(db, memory, node, epochs, appends).await
+    Ok(written)
 }
 
 async fn attempt(
@@ -153,15 +162,16 @@ async fn attempt(
     let ask = memory.wary > 0;
     memory.wary = memory.wary.saturating_sub(1);
     refuse_repeated(&mut tx, appends, ask, &mut refusals).await?;
+    let mut broken: HashSet<usize> = HashSet::new();
     for (append, refusal) in appends.iter().zip(&mut refusals) {
-        if append.chain.as_ref().is_some_and(Chain::is_broken) {
+        if append.chain.as_ref().is_some_and(|chain| chain.is_broken() || broken.contains(&chain.key())) {
             let text = "what this was based on was not stored, try again";
             *refusal = Some(Refusal::new(Code::Unavailable, text));
         } else if refusal.is_none() && !append.is_plain() {
             *refusal = run_alone(&mut tx, epochs, append).await?;
         }
         if let (Some(_), Some(chain), false) = (&refusal, &append.chain, append.harmless) {
-            chain.break_off();
+            broken.insert(chain.key());
         }
     }
     if !fresh.is_empty() {

@@ -17,8 +17,8 @@ use switchboard::{
         ids::{ConversationId, MessageId, Offset, OrgId, PersonId, StreamId},
     },
     journal::{
-        AfterCommit, Append, Commit, Committed, Journal, JournalMetrics, JournalOptions, MessageRow,
-        NewStream, NodeEpoch, RowOp, read_after,
+        AfterCommit, Append, Chain, Commit, Committed, Guard, Journal, JournalMetrics, JournalOptions,
+        MessageRow, NewStream, NodeEpoch, Refusal, RowOp, read_after,
     },
     store::{Db, sql},
 };
@@ -172,6 +172,38 @@ on_both! {
         let ids: Vec<(i64,)> = sql("select id from message order by id").all(&db.db).await.unwrap();
         assert_eq!(ids, [1, 10, 12, 14, 20, 22, 24].map(|id| (id,)));
         assert_eq!(node.offsets(THREAD).await, (1..=7).collect::<Vec<_>>(), "no offset is lost to a refusal");
+    }
+
+    async fn a_refusal_keeps_its_reason_when_its_batch_is_made_anew(db: TestDb) {
+        let node = Node::start(&db, Vec::new(), 1_000).await;
+        node.begin_streams().await;
+        let known = node.random.uuid();
+        node.journal.append(node.message(1, known)).await.unwrap();
+        // While the stream is held, what comes next gathers behind the first.
+        let mut held = db.begin().await.unwrap();
+        let hold = "update stream set first_offset = first_offset where id = $1";
+        sql(hold).bind(THREAD).execute(&mut held).await.unwrap();
+        let first = node.journal.append(node.message(2, node.random.uuid()));
+        let chain = Chain::default();
+        let never = Guard::Holds {
+            stmt: sql("select cast(1 as bigint) where 1 = 0"),
+            otherwise: Refusal::new(Code::Authorization, "it never holds"),
+        };
+        let refused = Append {
+            guards: vec![never],
+            chain: Some(chain.clone()),
+            ..Append::of_events(vec![node.event(THREAD)])
+        };
+        let behind = Append { chain: Some(chain.clone()), ..Append::of_events(vec![node.event(THREAD)]) };
+        let appends = [refused, behind, node.message(3, known), node.message(4, node.random.uuid())];
+        let rest = join_all(appends.map(|append| node.journal.append(append)));
+        let release = async { held.rollback().await.unwrap() };
+        let (first, rest, ()) = tokio::join!(first, rest, release);
+        first.unwrap();
+        let codes: Vec<_> = rest.into_iter().map(|sent| sent.err().map(|error| error.code())).collect();
+        assert_eq!(codes, [Some(Code::Authorization), Some(Code::Unavailable), Some(Code::Constraint), None]);
+        assert!(chain.is_broken());
+        assert_eq!(node.offsets(THREAD).await, [1, 2, 3]);
     }
 
     async fn commits_are_told_of_in_order_and_before_their_waiters(db: TestDb) {
