@@ -32,8 +32,8 @@ pub struct Message {
 /// Why a publish was not acknowledged.
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
-    /// Not reachable, or no answer in time: try again.
-    #[error("the bus is away: {0}")]
+    /// Not reachable, unwilling for now (no room, no JetStream), or no answer in time: try again.
+    #[error("the bus has not stored it: {0}")]
     Away(String),
     /// The message will never be taken as it is.
     #[error("a message of {size} bytes exceeds the bus's limit of {limit}")]

@@ -113,16 +113,25 @@ impl NatsBus {
                     ..present.clone()
                 };
                 if wanted != *present {
-                    self.jetstream.update_stream(wanted).await.map_err(away)?;
+                    self.jetstream.update_stream(wanted).await.map_err(|error| self.unmade(error))?;
                 }
             }
             Err(error) if is_absent(&error.kind()) => {
-                self.jetstream.create_stream(self.stream.clone()).await.map_err(away)?;
+                let wanted = self.stream.clone();
+                self.jetstream.create_stream(wanted).await.map_err(|error| self.unmade(error))?;
             }
-            Err(error) => return Err(away(error)),
+            Err(error) => return Err(self.unmade(error)),
         }
         self.stream_ready.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// Names what may have to change: NATS only says that it cannot.
+    fn unmade(&self, error: impl std::fmt::Display) -> BusError {
+        let stream::Config { max_bytes, num_replicas, .. } = self.stream;
+        away(format_args!(
+            "stream {STREAM} (bus.max_bytes = {max_bytes}, bus.replicas = {num_replicas}): {error}"
+        ))
     }
 
     async fn publish_stored(&self, message: Message) -> Result<(), BusError> {

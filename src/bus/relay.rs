@@ -5,7 +5,10 @@
 //! that after an outage of either side or a crash it goes on where it was, and what is published twice carries the same
 //! id. One relay runs per database.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{sync::Notify, time::Instant};
@@ -39,6 +42,8 @@ const POLL_HOLE: Duration = Duration::from_millis(20);
 const PERSIST: Duration = Duration::from_millis(200);
 /// How long acknowledgements are waited for when the server stops.
 const STOP: Duration = Duration::from_secs(2);
+/// Between two lines in the log that say why events wait.
+const COMPLAIN: Duration = Duration::from_mins(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -74,7 +79,12 @@ pub struct Relay {
     more: bool,
     persisted: i64,
     persist_at: Instant,
+    trouble: Trouble,
+    complain_at: Instant,
 }
+
+/// Why the bus did not store an event, the last time that it did not; taken by who says so.
+type Trouble = Arc<Mutex<Option<BusError>>>;
 
 impl Relay {
     /// A relay that reads `batch` events at once (`bus.batch`).
@@ -99,6 +109,8 @@ impl Relay {
             more: true,
             persisted: 0,
             persist_at: Instant::now(),
+            trouble: Trouble::default(),
+            complain_at: Instant::now(),
         }
     }
 
@@ -200,7 +212,8 @@ impl Relay {
     fn start(&mut self) {
         while self.in_flight.len() < IN_FLIGHT {
             let Some(row) = self.progress.next() else { return };
-            let publish = publish(Arc::clone(&self.bus), self.metrics.clone(), row);
+            let publish =
+                publish(Arc::clone(&self.bus), self.metrics.clone(), Arc::clone(&self.trouble), row);
             self.in_flight.push(Box::pin(publish));
         }
     }
@@ -229,12 +242,25 @@ impl Relay {
         let oldest = self.progress.oldest().or(next);
         let age = oldest.map_or(Duration::ZERO, |time| self.clock.now().since(time));
         self.metrics.lag.set(age.as_secs_f64());
+        self.complain(age);
         Ok(())
+    }
+
+    /// Says why events wait, now and then: a bus that is there and refuses would go unnoticed otherwise.
+    fn complain(&mut self, age: Duration) {
+        let now = Instant::now();
+        // Taken whether it is said or not: what happened before the last measurement may be over.
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(error) = trouble.filter(|_| now >= self.complain_at) {
+            let (rows, seconds) = (self.metrics.lag_rows.get(), age.as_secs());
+            tracing::warn!(%error, rows, seconds, "events wait for the bus");
+            self.complain_at = now + COMPLAIN;
+        }
     }
 }
 
 /// Publishes until the bus has it.
-async fn publish(bus: Arc<dyn Bus>, metrics: RelayMetrics, row: LogRow) -> (StreamId, i64) {
+async fn publish(bus: Arc<dyn Bus>, metrics: RelayMetrics, trouble: Trouble, row: LogRow) -> (StreamId, i64) {
     let key = (row.stream_id, row.seq);
     let Some(mut message) = message_of(&row) else {
         tracing::error!(stream.kind = row.stream_kind, "an event of an unknown stream kind stays in the log");
@@ -252,8 +278,8 @@ async fn publish(bus: Arc<dyn Bus>, metrics: RelayMetrics, row: LogRow) -> (Stre
                 }
             }
             Err(error) => {
-                tracing::debug!(%error, "an event waits for the bus");
                 metrics.failed.inc();
+                *trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
         }
         tokio::time::sleep(pause).await;

@@ -19,7 +19,10 @@ use switchboard::{
 };
 
 use super::{Log, stop, until};
-use crate::harness::{db::on_both, nats::NatsServer};
+use crate::harness::{db::on_both, log::lines_with, nats::NatsServer};
+
+/// A figure that no other test uses: it is looked for in the log of all of them.
+const ROOM: u64 = 7_654_321;
 
 async fn connect(nats: &NatsServer, tasks: &Tasks) -> Arc<NatsBus> {
     let config = config::Bus { url: Secret::new(nats.url()), ..Config::with("").unwrap().bus };
@@ -112,6 +115,33 @@ async fn the_stream_gets_the_configured_limits_and_keeps_the_rest() {
     };
     assert_eq!(arrived.subject.as_str(), "switchboard-live.2.workbox.3.typing");
     assert_eq!(stream.info().await.unwrap().state.messages, 1);
+}
+
+#[test]
+fn a_bus_without_room_is_named_in_the_log_and_nothing_is_lost_meanwhile() {
+    crate::harness::db::run_on_sqlite(async |db| {
+        let Some(mut nats) = NatsServer::start() else { return };
+        nats.restart_with_room(ROOM - 1);
+        let log = Log::new(db).await;
+        log.streams(2).await;
+        let config = config::Bus {
+            url: Secret::new(nats.url()),
+            max_bytes: ROOM.try_into().unwrap(),
+            ..Config::with("").unwrap().bus
+        };
+        let bus = NatsBus::connect(&config, &log.db.tasks()).await.unwrap();
+        let relay = log.relay(Arc::new(bus));
+        log.write(2, 5).await;
+        let reason = format!("bus.max_bytes = {ROOM}");
+        let named = || lines_with(&["WARN", "events wait for the bus", &reason, "rows=10"]);
+        until(async || !named().is_empty()).await;
+        assert_eq!(log.position().await, 0);
+        nats.restart_with_room(ROOM);
+        log.all_sent().await;
+        assert_eq!(stored(&nats).await.len(), 10);
+        assert_eq!(named().len(), 1, "the log is flooded");
+        stop(relay).await;
+    });
 }
 
 #[test]

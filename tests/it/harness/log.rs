@@ -4,7 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt::{Debug, Write as _},
-    fs::File,
+    fs::{self, File},
     io::Write as _,
     sync::{LazyLock, Mutex, MutexGuard, Once, PoisonError},
 };
@@ -28,6 +28,9 @@ use super::notes;
 /// Requests whose id begins like this have their statements counted.
 pub const COUNTED: &str = "counted-";
 
+/// Where the lines are, in the folder of the run.
+const FILE: &str = "log.txt";
+
 /// A text that ran.
 #[derive(Clone, Debug)]
 pub struct Ran {
@@ -49,7 +52,7 @@ pub fn listen() {
             .with_target("switchboard", Level::TRACE)
             .with_target("it", Level::TRACE)
             .with_default(LevelFilter::INFO);
-        let layer = Recorder { file: Mutex::new(notes::append("log.txt")), seen: Mutex::default() };
+        let layer = Recorder { file: Mutex::new(notes::append(FILE)), seen: Mutex::default() };
         tracing_subscriber::registry().with(layer.with_filter(ours)).init();
     });
 }
@@ -57,6 +60,12 @@ pub fn listen() {
 /// The statements of the request with that id.
 pub fn statements_of(id: &str) -> Vec<String> {
     locked(&COUNTS).remove(id).unwrap_or_default()
+}
+
+/// Lines that hold all of these words.
+pub fn lines_with(words: &[&str]) -> Vec<String> {
+    let text = fs::read_to_string(notes::folder().join(FILE)).unwrap_or_default();
+    text.lines().filter(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned).collect()
 }
 
 /// The texts of the product that ran on that engine and that nobody took yet.

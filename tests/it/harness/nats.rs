@@ -14,12 +14,16 @@ use super::notes;
 
 /// The variable that names the program, where it is not on the PATH.
 const PROGRAM: &str = "SWITCHBOARD_TEST_NATS_BIN";
+/// Bytes that JetStream may hand out to streams: without a figure nats-server takes part of what the disk has free, and
+/// refuses `bus.max_bytes` where that is little. A limit, not a reservation.
+const ROOM: u64 = 1 << 40;
 
 /// A nats-server. Killed, and its folder removed, when dropped.
 pub struct NatsServer {
     program: PathBuf,
     folder: TempDir,
     port: u16,
+    settings: String,
     child: Option<Child>,
 }
 
@@ -37,15 +41,20 @@ impl NatsServer {
         };
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let folder = tempfile::tempdir().unwrap();
-        let store = folder.path().join("store");
-        let configuration = format!(
-            "listen: 127.0.0.1:{port}\njetstream {{ store_dir: {:?} }}\n{settings}\n",
-            store.display().to_string()
-        );
-        std::fs::write(folder.path().join("nats.conf"), configuration).unwrap();
-        let mut server = Self { program, folder, port, child: None };
-        server.restart();
+        let mut server = Self { program, folder, port, settings: settings.to_owned(), child: None };
+        server.restart_with_room(ROOM);
         Some(server)
+    }
+
+    /// Starts it again with so many bytes for streams.
+    pub fn restart_with_room(&mut self, room: u64) {
+        let Self { port, settings, .. } = &self;
+        let store = self.folder.path().join("store").display().to_string();
+        let configuration = format!(
+            "listen: 127.0.0.1:{port}\njetstream {{ store_dir: {store:?}, max_file_store: {room} }}\n{settings}\n"
+        );
+        std::fs::write(self.folder.path().join("nats.conf"), configuration).unwrap();
+        self.restart();
     }
 
     /// `nats://127.0.0.1:PORT`.
@@ -61,7 +70,7 @@ impl NatsServer {
         }
     }
 
-    /// Starts it (again) on the same port and folder, and waits until it listens.
+    /// Starts it (again) on the same port and folder with the same room, and waits until it listens.
     pub fn restart(&mut self) {
         self.kill();
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
