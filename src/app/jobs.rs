@@ -10,11 +10,13 @@ use crate::{
     config,
     domain::event::StreamKind,
     journal::{Retention, enforce_retention},
-    store::{Db, StoreError, idempotency, invitations, leftovers},
+    store::{Db, Dialect, StoreError, idempotency, invitations, leftovers, statistics},
 };
 
 /// Between two looks at the database's connections.
 const POOL_INTERVAL: Duration = Duration::from_secs(5);
+/// Between two looks for tables that have outgrown their statistics.
+const STATISTICS_INTERVAL: Duration = Duration::from_secs(2);
 /// So long sign-ins are remembered after their end: who comes late is told "expired", not "unknown".
 const SIGN_INS: Duration = Duration::from_hours(30 * 24);
 
@@ -34,6 +36,17 @@ pub(super) fn start(kernel: &Kernel) {
             }
         }
     });
+    if kernel.db().dialect() == Dialect::Postgres {
+        let db = kernel.db().clone();
+        repeat(kernel.tasks(), "statistics", STATISTICS_INTERVAL, move || {
+            let db = db.clone();
+            async move {
+                if let Err(error) = statistics::catch_up(&db).await {
+                    tracing::debug!(%error, "statistics of tables were not taken");
+                }
+            }
+        });
+    }
     let (db, metrics) = (kernel.db().clone(), kernel.wired.metrics.database.clone());
     repeat(kernel.tasks(), "pool_metrics", POOL_INTERVAL, move || {
         measure(&db, &metrics);

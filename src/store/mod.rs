@@ -44,6 +44,7 @@ pub mod procedures;
 pub mod relay;
 pub mod sessions;
 pub(crate) mod statements;
+pub mod statistics;
 mod stmt;
 pub mod streams;
 pub mod tallies;

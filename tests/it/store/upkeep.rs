@@ -7,7 +7,7 @@ use std::{
 
 use switchboard::{
     base::clock::Clock,
-    store::{DatabaseOptions, Db, ids::Ids, sql},
+    store::{DatabaseOptions, Db, Dialect, ids::Ids, sql, statistics},
 };
 
 use crate::harness::db::{START, TestDb, on_both, run_on_sqlite};
@@ -53,6 +53,34 @@ on_both! {
         assert!(numbers.size >= 1 && numbers.idle < numbers.size, "{numbers:?}");
         tx.rollback().await.unwrap();
         db.checkpoint().await.unwrap();
+    }
+
+    async fn a_table_that_has_outgrown_its_statistics_gets_new_ones(db: TestDb) {
+        let fill = async |from: i64, to: i64| {
+            let text = "insert into sequence (name, next) select 'n' || n, 1 from \
+                        (with recursive g(n) as (select cast($1 as bigint) union all select n + 1 from g where n < $2) \
+                        select n from g) numbers";
+            sql(text).bind(from).bind(to).execute(&*db).await.unwrap();
+        };
+        fill(1, 200).await;
+        if db.dialect() == Dialect::Sqlite {
+            return statistics::catch_up(&db).await.unwrap();
+        }
+        let known = async || -> i64 {
+            let text = "select cast(reltuples as bigint) from pg_class where relname = 'sequence'";
+            sql(text).one::<(i64,)>(&*db).await.unwrap().0
+        };
+        let rows = async || -> i64 { sql("select count(*) from sequence").one::<(i64,)>(&*db).await.unwrap().0 };
+        for (from, to) in [(201, 300), (301, 1_500)] {
+            fill(from, to).await;
+            let deadline = Instant::now() + Duration::from_secs(30);
+            // What was inserted is counted with a delay.
+            while known().await != rows().await {
+                assert!(Instant::now() < deadline, "{} rows are known of {}", known().await, rows().await);
+                statistics::catch_up(&db).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
     }
 
     async fn a_closed_database_is_unavailable(db: TestDb) {
