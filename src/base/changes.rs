@@ -26,9 +26,11 @@ const LONGEST: Duration = Duration::from_secs(3);
 /// How [`Changes::follow`] works.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Keys that are dealt with at once.
+    /// Keys of a round.
     pub most: usize,
-    /// The least time between two rounds.
+    /// Keys that are dealt with at once; a round of more is spread over the pause, so that it holds nobody else up.
+    pub at_once: usize,
+    /// The least time between the beginnings of two rounds.
     pub pause: Duration,
     /// Work takes at most one part in so many of the time: what costs more happens less often.
     pub share: u32,
@@ -83,10 +85,14 @@ impl<K: Clone + Eq + Hash> Changes<K> {
     /// Deals with what changes, for ever: the first change after a quiet time at once, then no faster than `pace`.
     pub async fn follow<F: Future<Output = ()>>(&self, pace: Pace, mut work: impl FnMut(Vec<K>) -> F) {
         loop {
-            let some = self.take(pace.most).await;
-            let began = Instant::now();
-            work(some).await;
-            tokio::time::sleep((began.elapsed() * pace.share).min(LONGEST).max(pace.pause)).await;
+            let round = self.take(pace.most).await;
+            let parts = round.chunks(pace.at_once);
+            let pause = pace.pause / u32::try_from(parts.len()).unwrap_or(u32::MAX);
+            for part in parts {
+                let began = Instant::now();
+                work(part.to_vec()).await;
+                tokio::time::sleep((began.elapsed() * pace.share).min(LONGEST).max(pause)).await;
+            }
         }
     }
 }
@@ -120,7 +126,7 @@ mod tests {
     #[tokio::test]
     async fn changes_within_a_pause_wait_for_its_end() {
         let (changes, rounds) = (Changes::default(), Arc::new(Mutex::new(Vec::new())));
-        let pace = Pace { most: 10, pause: Duration::from_hours(1), share: 20 };
+        let pace = Pace { most: 10, at_once: 10, pause: Duration::from_hours(1), share: 20 };
         let (follower, seen) = (changes.clone(), Arc::clone(&rounds));
         let following = follower.follow(pace, |keys: Vec<i32>| {
             seen.lock().unwrap().push(keys);
@@ -137,5 +143,27 @@ mod tests {
         tokio::select! { () = following => {}, () = telling => {} }
         assert_eq!(*rounds.lock().unwrap(), [[0]]);
         assert_eq!(changes.take_now(10).len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_round_of_many_is_spread_over_the_pause() {
+        let (changes, parts) = (Changes::default(), Arc::new(Mutex::new(Vec::new())));
+        (0..10).for_each(|key| changes.note(key));
+        let pace = Pace { most: 8, at_once: 2, pause: Duration::from_millis(80), share: 0 };
+        let (began, seen) = (Instant::now(), Arc::clone(&parts));
+        let following = changes.follow(pace, |keys: Vec<i32>| {
+            seen.lock().unwrap().push((began.elapsed(), keys.len()));
+            std::future::ready(())
+        });
+        let whole = async {
+            while parts.lock().unwrap().len() < 5 {
+                tokio::task::yield_now().await
+            }
+        };
+        tokio::select! { () = following => {}, () = whole => {} }
+        for (place, (at, keys)) in (0..).zip(&*parts.lock().unwrap()) {
+            assert!(*at >= Duration::from_millis(20) * place, "part {place} after {at:?}");
+            assert_eq!(*keys, 2);
+        }
     }
 }

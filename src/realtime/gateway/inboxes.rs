@@ -27,8 +27,8 @@ use crate::{
     },
 };
 
-const UNREAD_PACE: Pace = Pace { most: 500, pause: Duration::from_millis(250), share: 20 };
-const PRESENCE_PACE: Pace = Pace { most: 50, pause: Duration::from_millis(250), share: 20 };
+const UNREAD_PACE: Pace = Pace { most: 500, at_once: 20, pause: Duration::from_millis(250), share: 20 };
+const PRESENCE_PACE: Pace = Pace { most: 50, at_once: 50, pause: Duration::from_millis(250), share: 20 };
 /// Between two looks at who is back from an absence.
 const ABSENCES: Duration = Duration::from_secs(1);
 /// In threads of more people, who wants to know asks (`presence.get`).
