@@ -1,7 +1,7 @@
-//! What changed and waits to be dealt with: each key once, however often it changed meanwhile.
+//! What changed and waits to be dealt with: each key once, however often it changed meanwhile, the oldest change first.
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     future::Future,
     hash::Hash,
     sync::{Arc, Mutex, PoisonError},
@@ -16,8 +16,21 @@ pub struct Changes<K>(Arc<Inner<K>>);
 
 #[derive(Debug)]
 struct Inner<K> {
-    waiting: Mutex<HashSet<K>>,
+    waiting: Mutex<Waiting<K>>,
     filled: Notify,
+}
+
+/// The same keys twice: to be found, and in the order of their first change.
+#[derive(Debug)]
+struct Waiting<K> {
+    keys: HashSet<K>,
+    order: VecDeque<K>,
+}
+
+impl<K> Default for Waiting<K> {
+    fn default() -> Self {
+        Self { keys: HashSet::new(), order: VecDeque::new() }
+    }
 }
 
 /// No pause is longer, whatever the work has cost: a machine that stood still for a moment is no busy one.
@@ -52,8 +65,10 @@ impl<K: Clone + Eq + Hash> Changes<K> {
     /// Notes that `key` has changed. Never waits.
     pub fn note(&self, key: K) {
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = waiting.is_empty();
-        waiting.insert(key);
+        let first = waiting.order.is_empty();
+        if waiting.keys.insert(key.clone()) {
+            waiting.order.push_back(key);
+        }
         if first {
             self.0.filled.notify_one();
         }
@@ -72,12 +87,10 @@ impl<K: Clone + Eq + Hash> Changes<K> {
 
     fn take_now(&self, most: usize) -> Vec<K> {
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() <= most {
-            return waiting.drain().collect();
-        }
-        let taken: Vec<K> = waiting.iter().take(most).cloned().collect();
+        let Waiting { keys, order } = &mut *waiting;
+        let taken: Vec<K> = order.drain(..most.min(order.len())).collect();
         for key in &taken {
-            waiting.remove(key);
+            keys.remove(key);
         }
         taken
     }
@@ -107,20 +120,20 @@ mod tests {
         for key in [1, 2, 1, 1] {
             changes.note(key);
         }
-        let mut taken = changes.take(10).await;
-        taken.sort_unstable();
-        assert_eq!(taken, [1, 2]);
+        assert_eq!(changes.take(10).await, [1, 2]);
+        changes.note(2);
+        assert_eq!(changes.take(10).await, [2]);
     }
 
     #[tokio::test]
-    async fn no_more_are_taken_than_asked_for_and_the_rest_stays() {
+    async fn no_more_are_taken_than_asked_for_and_the_rest_comes_first_then() {
         let changes = Changes::default();
         (0..5).for_each(|key| changes.note(key));
-        let mut all = changes.take(3).await;
-        assert_eq!(all.len(), 3);
-        all.extend(changes.take(3).await);
-        all.sort_unstable();
-        assert_eq!(all, [0, 1, 2, 3, 4]);
+        assert_eq!(changes.take(3).await, [0, 1, 2]);
+        // Whatever changes all the time holds nobody else up.
+        changes.note(0);
+        assert_eq!(changes.take(2).await, [3, 4]);
+        assert_eq!(changes.take(2).await, [0]);
     }
 
     #[tokio::test]
@@ -157,7 +170,7 @@ mod tests {
         });
         let whole = async {
             while parts.lock().unwrap().len() < 5 {
-                tokio::task::yield_now().await
+                tokio::task::yield_now().await;
             }
         };
         tokio::select! { () = following => {}, () = whole => {} }

@@ -117,120 +117,122 @@ impl From<StoreError> for Unwritten {
     }
 }
 
-/// Writes `appends` in one transaction.
-pub(super) async fn write(
-    db: &Db,
-    memory: &mut Memory,
-    node: NodeEpoch,
-    epochs: &(dyn Fn() -> String + Sync),
-    appends: &[Append],
-) -> Result<Written, Unwritten> {
-    let written = match attempt(db, memory, node, epochs, appends).await {
-        Err(Unwritten { error, doubtful: None }) if error.is_overtaken() => {
-            attempt(db, memory, node, epochs, appends).await
-        }
-        Err(Unwritten { error, doubtful: None }) if error.violates("message_uuid", "message.author_id") => {
-            memory.wary = WARY;
-            attempt(db, memory, node, epochs, appends).await
-        }
-        outcome => outcome,
-    }?;
-    // Only now: an attempt that is made anew must find the chains as they were.
-    for (append, outcome) in appends.iter().zip(&written.outcomes) {
-        if let (Err(_), Some(chain), false) = (outcome, &append.chain, append.harmless) {
-            chain.break_off();
-        }
-    }
-    Ok(written)
+/// Appends that are to be written in one transaction.
+pub(super) struct Batch<'a> {
+    pub db: &'a Db,
+    pub node: NodeEpoch,
+    /// Gives the random part of the epoch of a stream that begins.
+    pub epochs: &'a (dyn Fn() -> String + Sync),
+    pub appends: &'a [Append],
 }
 
-async fn attempt(
-    db: &Db,
-    memory: &mut Memory,
-    node: NodeEpoch,
-    epochs: &(dyn Fn() -> String + Sync),
-    appends: &[Append],
-) -> Result<Written, Unwritten> {
-    let mut heads = memory.heads.take(appends);
-    let mut tx = db.begin().await?;
-    let mut refusals: Vec<Option<Refusal>> = vec![None; appends.len()];
-    // What can be refused without running anything of an append comes first: nothing of it may stay.
-    let fresh: HashSet<StreamId> = appends.iter().flat_map(|a| &a.streams).map(|stream| stream.id).collect();
-    let missing = heads::missing(appends, &heads, |id| !fresh.contains(&id));
-    heads.extend(heads::read(&mut tx, node, &missing).await?);
-    refuse_fenced(appends, &heads, &fresh, &mut refusals);
-    let ask = memory.wary > 0;
-    memory.wary = memory.wary.saturating_sub(1);
-    refuse_repeated(&mut tx, appends, ask, &mut refusals).await?;
-    let mut broken: HashSet<usize> = HashSet::new();
-    for (append, refusal) in appends.iter().zip(&mut refusals) {
-        if append.chain.as_ref().is_some_and(|chain| chain.is_broken() || broken.contains(&chain.key())) {
-            let text = "what this was based on was not stored, try again";
-            *refusal = Some(Refusal::new(Code::Unavailable, text));
-        } else if refusal.is_none() && !append.is_plain() {
-            *refusal = run_alone(&mut tx, epochs, append).await?;
-        }
-        if let (Some(_), Some(chain), false) = (&refusal, &append.chain, append.harmless) {
-            broken.insert(chain.key());
-        }
-    }
-    if !fresh.is_empty() {
-        let begun = heads::missing(appends, &heads, |id| fresh.contains(&id));
-        heads.extend(heads::read(&mut tx, node, &begun).await?);
-    }
-
-    let mut written = Written { outcomes: Vec::with_capacity(appends.len()), commit: Commit::default() };
-    let mut messages = Vec::new();
-    let mut markers = Vec::new();
-    let mut late = Vec::new();
-    for (append, refusal) in appends.iter().zip(refusals) {
-        if let Some(refusal) = refusal {
-            written.outcomes.push(Err(refusal.into()));
-            continue;
-        }
-        let committed = place_events(append, &mut heads, &mut written.commit.events);
-        let offset = committed.positions.first().map_or(Offset(0), |(_, offset)| *offset);
-        for row in &append.rows {
-            match row {
-                RowOp::Message(message) => messages.push((&**message, offset)),
-                RowOp::Marker(marker) => markers.push(*marker),
-                RowOp::Late(stmt) => late.push(stmt),
-                RowOp::Rewrite { stream, stmt } => {
-                    written.commit.rewritten.push(*stream);
-                    late.push(stmt);
-                }
-                RowOp::Exec { .. } => {}
+impl Batch<'_> {
+    /// Writes them, at the second attempt where the first was misled by what is remembered or left to an index.
+    pub(super) async fn write(&self, memory: &mut Memory) -> Result<Written, Unwritten> {
+        let written = match self.attempt(memory).await {
+            Err(Unwritten { error, doubtful: None }) if error.is_overtaken() => self.attempt(memory).await,
+            Err(Unwritten { error, doubtful: None })
+                if error.violates("message_uuid", "message.author_id") =>
+            {
+                memory.wary = WARY;
+                self.attempt(memory).await
+            }
+            outcome => outcome,
+        }?;
+        // Only now: an attempt that is made anew must find the chains as they were.
+        for (append, outcome) in self.appends.iter().zip(&written.outcomes) {
+            if let (Err(_), Some(chain), false) = (outcome, &append.chain, append.harmless) {
+                chain.break_off();
             }
         }
-        written.outcomes.push(Ok(committed));
+        Ok(written)
     }
-    heads::move_on(&mut tx, node, &heads).await?;
-    // Neighbours in every index, one behind the other.
-    messages.sort_unstable_by_key(|(message, _)| (message.conversation, message.id));
-    insert_messages(&mut tx, &messages).await?;
-    failpoint!("journal.torn-batch", std::process::abort());
-    update_activity(&mut tx, &messages).await?;
-    raise_markers(&mut tx, markers).await?;
-    insert_events(&mut tx, &written.commit.events).await?;
-    for stmt in late {
-        stmt.clone().execute(&mut tx).await?;
-    }
-    failpoint!("journal.slow-commit", |ms| tokio::time::sleep(std::time::Duration::from_millis(ms)).await);
-    failpoint!("journal.commit-error", return Err(StoreError::planted().into()));
-    failpoint!("journal.acknowledge-early", {
-        // Nobody is told what stands nowhere; whoever waits is.
-        return Ok(Written { commit: Commit::default(), ..written });
-    });
-    let committed = tx.commit().await;
-    failpoint!("journal.unknown-commit", {
-        return Err(Unwritten { error: StoreError::planted(), doubtful: Some(written.commit) });
-    });
-    match committed {
-        Ok(()) => {
-            memory.heads.keep(heads);
-            Ok(written)
+
+    async fn attempt(&self, memory: &mut Memory) -> Result<Written, Unwritten> {
+        let Self { db, node, epochs, appends } = *self;
+        let mut heads = memory.heads.take(appends);
+        let mut tx = db.begin().await?;
+        let mut refusals: Vec<Option<Refusal>> = vec![None; appends.len()];
+        // What can be refused without running anything of an append comes first: nothing of it may stay.
+        let fresh: HashSet<StreamId> =
+            appends.iter().flat_map(|a| &a.streams).map(|stream| stream.id).collect();
+        let missing = heads::missing(appends, &heads, |id| !fresh.contains(&id));
+        heads.extend(heads::read(&mut tx, node, &missing).await?);
+        refuse_fenced(appends, &heads, &fresh, &mut refusals);
+        let ask = memory.wary > 0;
+        memory.wary = memory.wary.saturating_sub(1);
+        refuse_repeated(&mut tx, appends, ask, &mut refusals).await?;
+        let mut broken: HashSet<usize> = HashSet::new();
+        for (append, refusal) in appends.iter().zip(&mut refusals) {
+            if append.chain.as_ref().is_some_and(|chain| chain.is_broken() || broken.contains(&chain.key())) {
+                let text = "what this was based on was not stored, try again";
+                *refusal = Some(Refusal::new(Code::Unavailable, text));
+            } else if refusal.is_none() && !append.is_plain() {
+                *refusal = run_alone(&mut tx, epochs, append).await?;
+            }
+            if let (Some(_), Some(chain), false) = (&refusal, &append.chain, append.harmless) {
+                broken.insert(chain.key());
+            }
         }
-        Err(error) => Err(Unwritten { error, doubtful: Some(written.commit) }),
+        if !fresh.is_empty() {
+            let begun = heads::missing(appends, &heads, |id| fresh.contains(&id));
+            heads.extend(heads::read(&mut tx, node, &begun).await?);
+        }
+
+        let mut written = Written { outcomes: Vec::with_capacity(appends.len()), commit: Commit::default() };
+        let mut messages = Vec::new();
+        let mut markers = Vec::new();
+        let mut late = Vec::new();
+        for (append, refusal) in appends.iter().zip(refusals) {
+            if let Some(refusal) = refusal {
+                written.outcomes.push(Err(refusal.into()));
+                continue;
+            }
+            let committed = place_events(append, &mut heads, &mut written.commit.events);
+            let offset = committed.positions.first().map_or(Offset(0), |(_, offset)| *offset);
+            for row in &append.rows {
+                match row {
+                    RowOp::Message(message) => messages.push((&**message, offset)),
+                    RowOp::Marker(marker) => markers.push(*marker),
+                    RowOp::Late(stmt) => late.push(stmt),
+                    RowOp::Rewrite { stream, stmt } => {
+                        written.commit.rewritten.push(*stream);
+                        late.push(stmt);
+                    }
+                    RowOp::Exec { .. } => {}
+                }
+            }
+            written.outcomes.push(Ok(committed));
+        }
+        heads::move_on(&mut tx, node, &heads).await?;
+        // Neighbours in every index, one behind the other.
+        messages.sort_unstable_by_key(|(message, _)| (message.conversation, message.id));
+        insert_messages(&mut tx, &messages).await?;
+        failpoint!("journal.torn-batch", std::process::abort());
+        update_activity(&mut tx, &messages).await?;
+        raise_markers(&mut tx, markers).await?;
+        insert_events(&mut tx, &written.commit.events).await?;
+        for stmt in late {
+            stmt.clone().execute(&mut tx).await?;
+        }
+        failpoint!("journal.slow-commit", |ms| tokio::time::sleep(std::time::Duration::from_millis(ms))
+            .await);
+        failpoint!("journal.commit-error", return Err(StoreError::planted().into()));
+        failpoint!("journal.acknowledge-early", {
+            // Nobody is told what stands nowhere; whoever waits is.
+            return Ok(Written { commit: Commit::default(), ..written });
+        });
+        let committed = tx.commit().await;
+        failpoint!("journal.unknown-commit", {
+            return Err(Unwritten { error: StoreError::planted(), doubtful: Some(written.commit) });
+        });
+        match committed {
+            Ok(()) => {
+                memory.heads.keep(heads);
+                Ok(written)
+            }
+            Err(error) => Err(Unwritten { error, doubtful: Some(written.commit) }),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     append::{Append, Committed},
-    batch::{self, Memory, Unwritten, Written},
+    batch::{self, Batch, Memory, Unwritten, Written},
     fence::NodeEpoch,
     metrics::JournalMetrics,
     port::{AfterCommit, Commit},
@@ -215,7 +215,10 @@ impl Writer {
         let random = self.random.clone();
         let epochs = move || random.token::<9>();
         let written = match self.settle().await {
-            Ok(()) => batch::write(&self.db, &mut self.memory, self.node, &epochs, appends).await,
+            Ok(()) => {
+                let batch = Batch { db: &self.db, node: self.node, epochs: &epochs, appends };
+                batch.write(&mut self.memory).await
+            }
             Err(error) => Err(error.into()),
         };
         let written = written.map_err(|Unwritten { error, doubtful }| {

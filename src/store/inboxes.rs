@@ -67,16 +67,16 @@ static PLACES: Bulk = Bulk::new(
 static EDGES: Bulk = Bulk::new(
     "with w as (select column1 as conversation_id, column2 as read_id, column3 as base_id, column4 as tallied_id from",
     &[Int, Int, Int, Int],
-    ") select w.conversation_id, w.read_id, m.author_id, m.internal, count(*) as messages from w \
+    ") select w.conversation_id, w.read_id, w.tallied_id, m.author_id, m.internal, count(*) as messages from w \
      join message m on m.conversation_id = w.conversation_id \
      and m.id > case when w.tallied_id > w.read_id then w.tallied_id else w.read_id end and m.deleted_at is null \
-     group by w.conversation_id, w.read_id, m.author_id, m.internal \
-     union all select w.conversation_id, w.read_id, m.author_id, m.internal, -count(*) from w \
+     group by w.conversation_id, w.read_id, w.tallied_id, m.author_id, m.internal \
+     union all select w.conversation_id, w.read_id, w.tallied_id, m.author_id, m.internal, -count(*) from w \
      join message m on m.conversation_id = w.conversation_id and m.id > w.base_id and m.id <= w.read_id \
-     where w.tallied_id > w.read_id group by w.conversation_id, w.read_id, m.author_id, m.internal \
-     union all select w.conversation_id, w.read_id, m.author_id, m.internal, -count(*) from w \
+     where w.tallied_id > w.read_id group by w.conversation_id, w.read_id, w.tallied_id, m.author_id, m.internal \
+     union all select w.conversation_id, w.read_id, w.tallied_id, m.author_id, m.internal, -count(*) from w \
      join message m on m.conversation_id = w.conversation_id and m.id > w.read_id and m.id <= w.tallied_id \
-     and m.deleted_at is not null group by w.conversation_id, w.read_id, m.author_id, m.internal",
+     and m.deleted_at is not null group by w.conversation_id, w.read_id, w.tallied_id, m.author_id, m.internal",
 );
 /// For tests that prepare each.
 pub(super) static IN_BULK: &[&Bulk] = &[&PLACES, &EDGES];
@@ -122,6 +122,7 @@ struct PlaceRow {
 struct EdgeRow {
     conversation_id: ConversationId,
     read_id: MessageId,
+    tallied_id: MessageId,
     author_id: PersonId,
     internal: bool,
     messages: i64,
@@ -139,12 +140,15 @@ pub async fn unread(db: &Db, places: &[(ConversationId, PersonId)]) -> Result<Ve
         |v: Tuple, (thread, read, base, tallied): &(ConversationId, MessageId, MessageId, MessageId)| {
             v.bind(*thread).bind(*read).bind(*base).bind(*tallied)
         };
-    let mut edges: HashMap<(ConversationId, MessageId), Vec<EdgeRow>> = HashMap::new();
+    // By the tally too: places of one watermark that were read by two statements may have seen different ones.
+    let mut edges: HashMap<(ConversationId, MessageId, MessageId), Vec<EdgeRow>> = HashMap::new();
     for row in EDGES.read::<_, EdgeRow>(db, &marks, mark).await? {
-        edges.entry((row.conversation_id, row.read_id)).or_default().push(row);
+        edges.entry((row.conversation_id, row.read_id, row.tallied_id)).or_default().push(row);
     }
     let unread = |place: PlaceRow| {
-        let at_edges = edges.get(&(place.conversation_id, place.read_id)).map_or(&[][..], Vec::as_slice);
+        let at_edges = edges
+            .get(&(place.conversation_id, place.read_id, place.tallied_id))
+            .map_or(&[][..], Vec::as_slice);
         let others = at_edges.iter().filter(|row| row.author_id != place.person_id);
         let visible = others.filter(|row| !(place.guest && row.internal));
         let newest_internal = if place.guest { MessageId(0) } else { place.internal_message_id };
