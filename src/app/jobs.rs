@@ -1,4 +1,4 @@
-//! Background jobs of the server: clean-up by age, and figures that are read rather than counted.
+//! Background jobs of the server: clean-up by age, statistics of tables, and figures that are read rather than counted.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,6 +17,8 @@ use crate::{
 const POOL_INTERVAL: Duration = Duration::from_secs(5);
 /// Between two looks for tables that have outgrown their statistics.
 const STATISTICS_INTERVAL: Duration = Duration::from_secs(2);
+/// The same after they could not be taken.
+const STATISTICS_PAUSE: Duration = Duration::from_mins(5);
 /// So long sign-ins are remembered after their end: who comes late is told "expired", not "unknown".
 const SIGN_INS: Duration = Duration::from_hours(30 * 24);
 
@@ -42,7 +44,8 @@ pub(super) fn start(kernel: &Kernel) {
             let db = db.clone();
             async move {
                 if let Err(error) = statistics::catch_up(&db).await {
-                    tracing::debug!(%error, "statistics of tables were not taken");
+                    tracing::warn!(%error, "statistics of tables were not taken");
+                    tokio::time::sleep(STATISTICS_PAUSE).await;
                 }
             }
         });

@@ -49,7 +49,7 @@ impl Bus for MemoryBus {
         Box::pin(async move {
             if self.away.load(Ordering::Acquire) {
                 self.refused.lock().unwrap_or_else(PoisonError::into_inner).push(message.subject);
-                return Err(BusError::Away("simulated outage".to_owned()));
+                return Err(BusError::NotStored("simulated outage".to_owned()));
             }
             self.publish_live(message);
             Ok(())

@@ -34,7 +34,7 @@ pub struct Message {
 pub enum BusError {
     /// Not reachable, unwilling for now (no room, no JetStream), or no answer in time: try again.
     #[error("the bus has not stored it: {0}")]
-    Away(String),
+    NotStored(String),
     /// The message will never be taken as it is.
     #[error("a message of {size} bytes exceeds the bus's limit of {limit}")]
     TooLarge {

@@ -120,7 +120,7 @@ impl NatsBus {
                 let wanted = self.stream.clone();
                 self.jetstream.create_stream(wanted).await.map_err(|error| self.unmade(error))?;
             }
-            Err(error) => return Err(self.unmade(error)),
+            Err(error) => return Err(not_stored(error)),
         }
         self.stream_ready.store(true, Ordering::Release);
         Ok(())
@@ -129,14 +129,14 @@ impl NatsBus {
     /// Names what may have to change: NATS only says that it cannot.
     fn unmade(&self, error: impl std::fmt::Display) -> BusError {
         let stream::Config { max_bytes, num_replicas, .. } = self.stream;
-        away(format_args!(
+        not_stored(format_args!(
             "stream {STREAM} (bus.max_bytes = {max_bytes}, bus.replicas = {num_replicas}): {error}"
         ))
     }
 
     async fn publish_stored(&self, message: Message) -> Result<(), BusError> {
         if !self.is_connected() {
-            return Err(BusError::Away("not connected".to_owned()));
+            return Err(BusError::NotStored("not connected".to_owned()));
         }
         if !self.stream_ready.load(Ordering::Acquire) {
             self.prepare_stream().await?;
@@ -156,7 +156,7 @@ impl NatsBus {
                 if kind == PublishErrorKind::StreamNotFound {
                     self.stream_ready.store(false, Ordering::Release);
                 }
-                away(error)
+                not_stored(error)
             }
         })
     }
@@ -195,8 +195,8 @@ fn is_absent(kind: &GetStreamErrorKind) -> bool {
     matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND)
 }
 
-fn away(error: impl std::fmt::Display) -> BusError {
-    BusError::Away(error.to_string())
+fn not_stored(error: impl std::fmt::Display) -> BusError {
+    BusError::NotStored(error.to_string())
 }
 
 fn pause(attempt: usize) -> Duration {

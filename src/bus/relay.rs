@@ -80,6 +80,8 @@ pub struct Relay {
     persisted: i64,
     persist_at: Instant,
     trouble: Trouble,
+    /// Measurements in a row that found trouble.
+    troubled: u32,
     complain_at: Instant,
 }
 
@@ -110,6 +112,7 @@ impl Relay {
             persisted: 0,
             persist_at: Instant::now(),
             trouble: Trouble::default(),
+            troubled: 0,
             complain_at: Instant::now(),
         }
     }
@@ -246,12 +249,17 @@ impl Relay {
         Ok(())
     }
 
-    /// Says why events wait, now and then: a bus that is there and refuses would go unnoticed otherwise.
+    /// Says why events wait, now and then: a bus that is there and refuses would go unnoticed otherwise. Not at once: a
+    /// connection that comes back is refused for a moment.
     fn complain(&mut self, age: Duration) {
-        let now = Instant::now();
-        // Taken whether it is said or not: what happened before the last measurement may be over.
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(error) = trouble.filter(|_| now >= self.complain_at) {
+        let Some(error) = trouble.filter(|_| self.progress.outstanding() > 0) else {
+            self.troubled = 0;
+            return;
+        };
+        self.troubled += 1;
+        let now = Instant::now();
+        if self.troubled > 1 && now >= self.complain_at {
             let (rows, seconds) = (self.metrics.lag_rows.get(), age.as_secs());
             tracing::warn!(%error, rows, seconds, "events wait for the bus");
             self.complain_at = now + COMPLAIN;

@@ -40,7 +40,7 @@ impl Reachability {
 
     /// A human being came, went, or said how they are: whom it concerns is told.
     pub fn changed(&self, login: PersonId) {
-        self.changes.note(login);
+        self.changes.note(login, ());
     }
 
     /// The logins of whom that is to be told.

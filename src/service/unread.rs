@@ -7,21 +7,21 @@ use crate::{
     journal::{AfterCommit, Commit},
 };
 
-/// A thread, and the one person whom it concerns; `None` = everybody in it.
-pub type Concerned = (ConversationId, Option<PersonId>);
+/// Whom a change of a thread concerns: one person, or (`None`) everybody in it.
+pub type Concerned = Option<PersonId>;
 
 /// See the module. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Unread(Changes<Concerned>);
+pub struct Unread(Changes<ConversationId, Concerned>);
 
 impl Unread {
     /// A person has read more of a thread.
     pub fn read(&self, conversation: ConversationId, person: PersonId) {
-        self.0.note((conversation, Some(person)));
+        self.0.note(conversation, Some(person));
     }
 
     /// What is to be told.
-    pub fn changes(&self) -> &Changes<Concerned> {
+    pub fn changes(&self) -> &Changes<ConversationId, Concerned> {
         &self.0
     }
 }
@@ -33,7 +33,7 @@ impl AfterCommit for Unread {
                 && let Some((_, id)) = event.channel.split_once(':')
                 && let Ok(id) = id.parse()
             {
-                self.0.note((ConversationId(id), None));
+                self.0.note(ConversationId(id), None);
             }
         }
     }

@@ -70,7 +70,7 @@ impl Inboxes {
         tasks.spawn("tell unread", async move {
             let following = this.services.unread.changes().follow(UNREAD_PACE, |changes| {
                 let this = this.clone();
-                async move { complain(this.tell_unread(&changes).await) }
+                async move { complain(this.tell_unread(changes).await) }
             });
             tokio::select! { () = stopping => {}, () = following => {} }
         });
@@ -80,25 +80,24 @@ impl Inboxes {
         });
         let stopping = tasks.stopping();
         tasks.spawn("tell presence", async move {
-            let following = self.services.reachability.changes().follow(PRESENCE_PACE, |logins| {
+            let following = self.services.reachability.changes().follow(PRESENCE_PACE, |changes| {
                 let this = self.clone();
+                let logins: Vec<PersonId> = changes.into_iter().map(|(login, _)| login).collect();
                 async move { complain(this.tell_presence(&logins).await) }
             });
             tokio::select! { () = stopping => {}, () = following => {} }
         });
     }
 
-    async fn tell_unread(&self, changes: &[Concerned]) -> Result<()> {
-        let threads: HashSet<ConversationId> = changes.iter().map(|(thread, _)| *thread).collect();
-        let whole: HashSet<ConversationId> =
-            changes.iter().filter(|(_, person)| person.is_none()).map(|(thread, _)| *thread).collect();
-        let single: HashSet<Concerned> = changes.iter().copied().collect();
-        let members = inboxes::members(&self.db, threads.iter().copied()).await?;
+    async fn tell_unread(&self, changes: Vec<(ConversationId, HashSet<Concerned>)>) -> Result<()> {
+        let changes: HashMap<_, _> = changes.into_iter().collect();
+        let concerns = |thread: &ConversationId, person: &PersonId| {
+            changes.get(thread).is_some_and(|who| who.contains(&None) || who.contains(&Some(*person)))
+        };
+        let members = inboxes::members(&self.db, changes.keys().copied()).await?;
         let wanted: Vec<(ConversationId, PersonId)> = members
             .into_iter()
-            .filter(|(thread, person, _)| {
-                whole.contains(thread) || single.contains(&(*thread, Some(*person)))
-            })
+            .filter(|(thread, person, _)| concerns(thread, person))
             .filter(|(_, _, login)| self.services.reachability.is_connected(*login))
             .map(|(thread, person, _)| (thread, person))
             .collect();

@@ -130,8 +130,9 @@ fn a_bus_without_room_is_named_in_the_log_and_nothing_is_lost_meanwhile() {
             ..Config::with("").unwrap().bus
         };
         let bus = NatsBus::connect(&config, &log.db.tasks()).await.unwrap();
-        let relay = log.relay(Arc::new(bus));
         log.write(2, 5).await;
+        until(async || bus.is_connected()).await;
+        let relay = log.relay(Arc::new(bus));
         let reason = format!("bus.max_bytes = {ROOM}");
         let named = || lines_with(&["WARN", "events wait for the bus", &reason, "rows=10"]);
         until(async || !named().is_empty()).await;

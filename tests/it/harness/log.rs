@@ -64,8 +64,12 @@ pub fn statements_of(id: &str) -> Vec<String> {
 
 /// Lines that hold all of these words.
 pub fn lines_with(words: &[&str]) -> Vec<String> {
-    let text = fs::read_to_string(notes::folder().join(FILE)).unwrap_or_default();
-    text.lines().filter(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned).collect()
+    let text = fs::read(notes::folder().join(FILE)).unwrap_or_default();
+    String::from_utf8_lossy(&text)
+        .lines()
+        .filter(|line| words.iter().all(|word| line.contains(word)))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The texts of the product that ran on that engine and that nobody took yet.

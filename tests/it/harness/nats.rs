@@ -46,7 +46,7 @@ impl NatsServer {
         Some(server)
     }
 
-    /// Starts it again with so many bytes for streams.
+    /// Starts it (again) with so many bytes for streams.
     pub fn restart_with_room(&mut self, room: u64) {
         let Self { port, settings, .. } = &self;
         let store = self.folder.path().join("store").display().to_string();
