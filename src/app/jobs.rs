@@ -10,7 +10,7 @@ use crate::{
     config,
     domain::event::StreamKind,
     journal::{Retention, enforce_retention},
-    store::{Db, Dialect, StoreError, idempotency, invitations, leftovers, statistics},
+    store::{Db, StoreError, idempotency, invitations, leftovers, statistics},
 };
 
 /// Between two looks at the database's connections.
@@ -38,18 +38,16 @@ pub(super) fn start(kernel: &Kernel) {
             }
         }
     });
-    if kernel.db().dialect() == Dialect::Postgres {
-        let db = kernel.db().clone();
-        repeat(kernel.tasks(), "statistics", STATISTICS_INTERVAL, move || {
-            let db = db.clone();
-            async move {
-                if let Err(error) = statistics::catch_up(&db).await {
-                    tracing::warn!(%error, "statistics of tables were not taken");
-                    tokio::time::sleep(STATISTICS_PAUSE).await;
-                }
+    let db = kernel.db().clone();
+    repeat(kernel.tasks(), "statistics", STATISTICS_INTERVAL, move || {
+        let db = db.clone();
+        async move {
+            if let Err(error) = statistics::catch_up(&db).await {
+                tracing::warn!(%error, "statistics of tables were not taken");
+                tokio::time::sleep(STATISTICS_PAUSE).await;
             }
-        });
-    }
+        }
+    });
     let (db, metrics) = (kernel.db().clone(), kernel.wired.metrics.database.clone());
     repeat(kernel.tasks(), "pool_metrics", POOL_INTERVAL, move || {
         measure(&db, &metrics);

@@ -27,7 +27,8 @@ struct Waiting<K, D> {
     order: VecDeque<K>,
 }
 
-/// No round's pauses are longer together, whatever the work has cost: a machine that stood still for a moment is no busy one.
+/// No round's pauses are longer together, whatever the work has cost: a machine that stood still for a moment is no busy
+/// one.
 const LONGEST: Duration = Duration::from_secs(3);
 
 /// How [`Changes::follow`] works.
@@ -35,7 +36,8 @@ const LONGEST: Duration = Duration::from_secs(3);
 pub struct Pace {
     /// Keys of a round at most.
     pub most: usize,
-    /// Keys that are dealt with at once, one at least; a round of more is spread over the pause, so that it holds nobody else up.
+    /// Keys that are dealt with at once, one at least; a round of more is spread over the pause, so that it holds nobody
+    /// else up.
     pub at_once: usize,
     /// The least time between the beginnings of two rounds.
     pub pause: Duration,

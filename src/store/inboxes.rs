@@ -62,8 +62,8 @@ static PLACES: Bulk = Bulk::new(
     "join participant p on p.conversation_id = v.column1 and p.person_id = v.column2 and p.removed_at is null \
      join conversation c on c.id = p.conversation_id) w",
 );
-/// What tallies leave to be counted of each watermark and newest tally, by author and once for all who stand there: messages beyond the
-/// newest tally, but for those that are in a tally although they are read, or deleted.
+/// What tallies leave to be counted of each watermark and newest tally, by author and once for all who stand there:
+/// messages beyond that tally, but for those that are in a tally although they are read, or deleted.
 static EDGES: Bulk = Bulk::new(
     "with w as (select column1 as conversation_id, column2 as read_id, column3 as base_id, column4 as tallied_id from",
     &[Int, Int, Int, Int],

@@ -16,9 +16,11 @@ macro_rules! outgrown {
          where c.relkind = 'r' and s.schemaname = current_schema and pg_has_role(c.relowner, 'usage') \
          and s.n_live_tup >= 10 and (s.n_live_tup >= 2 * c.reltuples \
          or coalesce(s.last_analyze, s.last_autoanalyze) is null) \
-         and not exists (select 1 from pg_locks l where l.relation = c.oid and l.mode = 'ShareUpdateExclusiveLock')"
+         and not exists (select 1 from pg_locks l where l.relation = c.oid and l.mode = 'ShareUpdateExclusiveLock' \
+         and l.database = (select d.oid from pg_database d where d.datname = current_database()))"
     };
 }
+// In no list of statements: SQLite has nothing of the kind.
 const COUNT: &str = concat!("select count(*) ", outgrown!());
 /// One of them, in a transaction of its own: what was learnt stays, whatever becomes of the next, and no lock is held for
 /// longer than needed. One node at a time (the lock after that of migrations).
@@ -30,7 +32,7 @@ const ANALYZE: &str = concat!(
      if outgrown is not null then execute 'analyze (skip_locked) ' || outgrown; end if; end if; end $do$"
 );
 
-/// Looks for tables that have outgrown what is known of them, and takes their statistics anew.
+/// Looks for tables that have outgrown what is known of them, and takes their statistics anew. Nothing on SQLite.
 pub async fn catch_up(db: &Db) -> Result<()> {
     if db.dialect() == Dialect::Sqlite {
         return Ok(());

@@ -4,7 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt::{Debug, Write as _},
-    fs::{self, File},
+    fs::File,
     io::Write as _,
     sync::{LazyLock, Mutex, MutexGuard, Once, PoisonError},
 };
@@ -28,9 +28,6 @@ use super::notes;
 /// Requests whose id begins like this have their statements counted.
 pub const COUNTED: &str = "counted-";
 
-/// Where the lines are, in the folder of the run.
-const FILE: &str = "log.txt";
-
 /// A text that ran.
 #[derive(Clone, Debug)]
 pub struct Ran {
@@ -42,6 +39,7 @@ pub struct Ran {
 }
 
 static COUNTS: LazyLock<Mutex<HashMap<String, Vec<String>>>> = LazyLock::new(Mutex::default);
+static COMPLAINTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static FRESH: LazyLock<Mutex<HashMap<Dialect, Vec<Ran>>>> = LazyLock::new(Mutex::default);
 
 /// Listens, from the first call on.
@@ -52,7 +50,7 @@ pub fn listen() {
             .with_target("switchboard", Level::TRACE)
             .with_target("it", Level::TRACE)
             .with_default(LevelFilter::INFO);
-        let layer = Recorder { file: Mutex::new(notes::append(FILE)), seen: Mutex::default() };
+        let layer = Recorder { file: Mutex::new(notes::append("log.txt")), seen: Mutex::default() };
         tracing_subscriber::registry().with(layer.with_filter(ours)).init();
     });
 }
@@ -62,14 +60,9 @@ pub fn statements_of(id: &str) -> Vec<String> {
     locked(&COUNTS).remove(id).unwrap_or_default()
 }
 
-/// Lines that hold all of these words.
-pub fn lines_with(words: &[&str]) -> Vec<String> {
-    let text = fs::read(notes::folder().join(FILE)).unwrap_or_default();
-    String::from_utf8_lossy(&text)
-        .lines()
-        .filter(|line| words.iter().all(|word| line.contains(word)))
-        .map(str::to_owned)
-        .collect()
+/// How many warnings and errors, of all tests so far, hold all of these words.
+pub fn complaints(words: &[&str]) -> usize {
+    locked(&COMPLAINTS).iter().filter(|line| words.iter().all(|word| line.contains(word))).count()
 }
 
 /// The texts of the product that ran on that engine and that nobody took yet.
@@ -136,6 +129,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
         }
         line.push_str(&words.line);
         line.push('\n');
+        if *event.metadata().level() <= Level::WARN {
+            locked(&COMPLAINTS).push(line.clone());
+        }
         locked(&self.file).write_all(line.as_bytes()).expect("the log can be written");
     }
 }
