@@ -8,7 +8,7 @@ use std::{borrow::Cow, sync::OnceLock};
 
 use uuid::Uuid;
 
-use super::{Db, Dialect, Result, Row, Stmt, Tx, Value, sql, stmt::Tuple};
+use super::{Dialect, Result, Row, Stmt, Tx, Value, readers::Reader, sql, stmt::Tuple};
 
 /// Rows of one statement on SQLite at most: two to this power.
 const LARGEST: usize = 10;
@@ -102,13 +102,13 @@ impl Bulk {
     /// As [`Bulk::all`], outside a transaction: for `select`.
     pub async fn read<T, R: Row>(
         &'static self,
-        db: &Db,
+        reader: &mut Reader,
         rows: &[T],
         fill: impl Fn(Tuple, &T) -> Tuple,
     ) -> Result<Vec<R>> {
         let mut found = Vec::new();
-        for stmt in self.statements(db.dialect(), rows, fill) {
-            found.extend(stmt.all::<R>(db).await?);
+        for stmt in self.statements(reader.dialect(), rows, fill) {
+            found.extend(stmt.all::<R>(&mut *reader).await?);
         }
         Ok(found)
     }

@@ -3,16 +3,21 @@
 use std::{path::Path, str::FromStr as _, sync::Arc, time::Duration};
 
 use sqlx::{
-    ConnectOptions as _, Connection as _, PgPool, SqlitePool,
+    ConnectOptions as _, Connection as _, PgConnection, PgPool, SqliteConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
 use tokio::runtime::Handle;
 
 use super::{
-    DatabaseOptions, Dialect, Result, StoreError, Synchronous, Tx, checkpoints::Checkpoints, gather::Gathers,
-    generation, migrate, sql, writer::Writer,
+    DatabaseOptions, Dialect, Result, StoreError, Synchronous, Tx,
+    checkpoints::Checkpoints,
+    gather::Gathers,
+    generation, migrate,
+    readers::{Reader, Readers},
+    sql,
+    writer::Writer,
 };
 use crate::base::clock::Clock;
 
@@ -39,16 +44,15 @@ struct Inner {
 pub(super) enum Engine {
     Sqlite {
         writer: Writer,
-        readers: SqlitePool,
+        readers: Readers<SqliteConnection>,
+        /// Alone: what waits for it is gathered meanwhile, and the pages of what is asked at each connect stay with it.
+        gatherer: Readers<SqliteConnection>,
         base: Box<SqliteConnectOptions>,
         checkpoints: Checkpoints,
     },
     /// Transactions have a few connections of their own: what the journal runs over and over stays prepared and warm, and
     /// never waits behind reads.
-    Postgres {
-        writers: PgPool,
-        readers: PgPool,
-    },
+    Postgres { writers: PgPool, readers: Readers<PgConnection> },
 }
 
 /// Connections for the metrics.
@@ -99,6 +103,22 @@ impl Db {
         &self.0.runtime
     }
 
+    /// A connection for reads; on PostgreSQL for any statement that stands alone.
+    pub(super) async fn reader(&self) -> Result<Reader> {
+        match self.engine() {
+            Engine::Sqlite { readers, .. } => readers.get().await.map(Reader::Sqlite),
+            Engine::Postgres { readers, .. } => readers.get().await.map(Reader::Postgres),
+        }
+    }
+
+    /// A connection for what many ask for at once.
+    pub(super) async fn gatherer(&self) -> Result<Reader> {
+        match self.engine() {
+            Engine::Sqlite { gatherer, .. } => gatherer.get().await.map(Reader::Sqlite),
+            Engine::Postgres { .. } => self.reader().await,
+        }
+    }
+
     /// Starts a transaction that may write.
     pub async fn begin(&self) -> Result<Tx> {
         match self.engine() {
@@ -128,17 +148,17 @@ impl Db {
 
     /// Connections as they are now.
     pub fn pool(&self) -> PoolNumbers {
-        let count = |idle: usize| u32::try_from(idle).unwrap_or(u32::MAX);
-        match self.engine() {
-            Engine::Sqlite { writer, readers, .. } => PoolNumbers {
-                size: readers.size() + 1,
-                idle: count(readers.num_idle()) + u32::from(writer.is_idle()),
-            },
-            Engine::Postgres { writers, readers } => PoolNumbers {
-                size: writers.size() + readers.size(),
-                idle: count(writers.num_idle() + readers.num_idle()),
-            },
-        }
+        let (others, readers) = match self.engine() {
+            Engine::Sqlite { writer, readers, gatherer, .. } => {
+                let ((size, idle), readers) = (gatherer.numbers(), readers.numbers());
+                ((size + 1, idle + u32::from(writer.is_idle())), readers)
+            }
+            Engine::Postgres { writers, readers } => {
+                let idle = u32::try_from(writers.num_idle()).unwrap_or(u32::MAX);
+                ((writers.size(), idle), readers.numbers())
+            }
+        };
+        PoolNumbers { size: others.0 + readers.0, idle: others.1 + readers.1 }
     }
 
     /// Moves SQLite's write-ahead log into the database file as far as readers allow; nothing on PostgreSQL.
@@ -173,8 +193,9 @@ impl Db {
     /// Closes all connections; SQLite's log is moved into the file when the last one goes.
     pub async fn close(&self) {
         match self.engine() {
-            Engine::Sqlite { writer, readers, checkpoints, .. } => {
+            Engine::Sqlite { writer, readers, gatherer, checkpoints, .. } => {
                 checkpoints.stop().await;
+                gatherer.close().await;
                 readers.close().await;
                 writer.close().await;
             }
@@ -216,18 +237,15 @@ async fn open_sqlite(path: &Path, options: &DatabaseOptions) -> Result<Db> {
         .pragma("wal_autocheckpoint", "65536")
         .pragma("journal_size_limit", "134217728");
     let writer = Writer::open(writer, options.acquire_timeout).await?;
-    let readers = SqlitePoolOptions::new()
-        .max_connections(options.readers.max(1))
-        .acquire_timeout(options.acquire_timeout)
-        .test_before_acquire(false)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .connect_with(base.clone().pragma("query_only", "on"))
-        .await?;
+    let reading = base.clone().pragma("query_only", "on");
+    // A file needs no trial however long it was left alone.
+    let patience = options.acquire_timeout;
+    let readers = Readers::open(reading.clone(), options.readers, patience, Duration::MAX).await?;
+    let gatherer = Readers::open(reading.pragma("cache_size", "-16384"), 1, patience, Duration::MAX).await?;
     // SQLite names its log after the file itself, whatever links lead to it.
     let file = tokio::fs::canonicalize(path).await.map_err(sqlx::Error::Io)?;
     let checkpoints = Checkpoints::start(&file, writer.clone(), base.clone());
-    Ok(Db::new(Engine::Sqlite { writer, readers, base: Box::new(base), checkpoints }))
+    Ok(Db::new(Engine::Sqlite { writer, readers, gatherer, base: Box::new(base), checkpoints }))
 }
 
 /// SQLite gives its log files the mode of the database file.
@@ -264,21 +282,20 @@ async fn open_postgres(options: &DatabaseOptions) -> Result<Db> {
         .disable_statement_logging();
     let most = options.max_connections.max(2);
     let transactions = (most / 4).clamp(1, TRANSACTIONS);
-    let pool = |connections| {
-        PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(options.acquire_timeout)
-            .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
-                Box::pin(async move {
-                    if meta.idle_for > TRUSTED_IDLE {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
+    let patience = options.acquire_timeout;
+    let readers = Readers::open(connect.clone(), most - transactions, patience, TRUSTED_IDLE).await?;
+    let writers = PgPoolOptions::new()
+        .max_connections(transactions)
+        .acquire_timeout(patience)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > TRUSTED_IDLE {
+                    connection.ping().await?;
+                }
+                Ok(true)
             })
-    };
-    let readers = pool(most - transactions).connect_with(connect.clone()).await?;
-    let writers = pool(transactions).connect_lazy_with(connect);
+        })
+        .connect_lazy_with(connect);
     Ok(Db::new(Engine::Postgres { writers, readers }))
 }

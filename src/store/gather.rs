@@ -115,12 +115,19 @@ impl<K: Send + Sync + 'static, R: Row + Send + Unpin + 'static> Question<K, R> {
     }
 
     async fn read_all(self, reading: Reading<'_, K, R>) {
-        while let Some((keys, answers)) = reading.take() {
+        loop {
+            // The connection first: who asks while others have it is read together with those before.
+            let reader = reading.db.gatherer().await;
+            let Some((keys, answers)) = reading.take() else { break };
             let numbered: Vec<(usize, K)> = keys.into_iter().enumerate().collect();
             let fill = |v: Tuple, (number, key): &(usize, K)| {
                 (self.fill)(v.bind(i64::try_from(*number).unwrap_or(i64::MAX)), key)
             };
-            match self.bulk.read::<_, Asked<R>>(reading.db, &numbered, fill).await {
+            let rows = match reader {
+                Ok(mut reader) => self.bulk.read::<_, Asked<R>>(&mut reader, &numbered, fill).await,
+                Err(error) => Err(error),
+            };
+            match rows {
                 Ok(rows) => {
                     let mut found: HashMap<i64, Vec<R>> = HashMap::new();
                     for Asked { number, row } in rows {

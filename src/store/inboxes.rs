@@ -131,7 +131,8 @@ struct EdgeRow {
 /// What these people have not read of these threads, where they take part. What is written meanwhile may be counted or not.
 pub async fn unread(db: &Db, places: &[(ConversationId, PersonId)]) -> Result<Vec<Unread>> {
     let place = |v: Tuple, (thread, person): &(ConversationId, PersonId)| v.bind(*thread).bind(*person);
-    let places: Vec<PlaceRow> = PLACES.read(db, places, place).await?;
+    let mut reader = db.reader().await?;
+    let places: Vec<PlaceRow> = PLACES.read(&mut reader, places, place).await?;
     let mut marks: Vec<_> =
         places.iter().map(|at| (at.conversation_id, at.read_id, at.base_id, at.tallied_id)).collect();
     marks.sort_unstable();
@@ -142,7 +143,7 @@ pub async fn unread(db: &Db, places: &[(ConversationId, PersonId)]) -> Result<Ve
         };
     // By the tally too: places of one watermark that were read by two statements may have seen different ones.
     let mut edges: HashMap<(ConversationId, MessageId, MessageId), Vec<EdgeRow>> = HashMap::new();
-    for row in EDGES.read::<_, EdgeRow>(db, &marks, mark).await? {
+    for row in EDGES.read::<_, EdgeRow>(&mut reader, &marks, mark).await? {
         edges.entry((row.conversation_id, row.read_id, row.tallied_id)).or_default().push(row);
     }
     let unread = |place: PlaceRow| {

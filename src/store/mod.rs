@@ -41,6 +41,7 @@ mod options;
 pub mod organizations;
 pub mod people;
 pub mod procedures;
+mod readers;
 pub mod relay;
 pub mod sessions;
 pub(crate) mod statements;

@@ -4,18 +4,21 @@ use std::{
     borrow::Cow,
     fmt::{self, Write as _},
     panic::Location,
-    pin::Pin,
     time::{Duration, Instant},
 };
 
 use sqlx::{
-    AssertSqlSafe, Database, FromRow, PgConnection, Pool, SqlSafeStr as _, SqlStr, SqliteConnection,
-    pool::PoolConnection,
+    AssertSqlSafe, FromRow, PgConnection, SqlSafeStr as _, SqlStr, SqliteConnection,
     postgres::{PgArguments, PgRow},
     sqlite::{SqliteArguments, SqliteRow},
 };
 
-use super::{Db, Dialect, Dialects, Result, StoreError, Tx, Value, db::Engine, tx};
+use super::{
+    Db, Dialect, Dialects, Result, StoreError, Tx, Value,
+    db::Engine,
+    readers::{self, Reader},
+    tx,
+};
 
 /// Statements that take longer are logged with their text.
 const SLOW: Duration = Duration::from_millis(500);
@@ -73,7 +76,7 @@ pub trait Row: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> {}
 impl<R> Row for R where R: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> {}
 
 /// What a statement runs on: `&Db` (each statement for itself; on SQLite what starts with `select` or `with` goes to
-/// the readers, the rest to the writer) or `&mut Tx`.
+/// the readers, the rest to the writer), `&mut Reader` (reads, one after the other) or `&mut Tx`.
 pub trait Executor: Send {
     #[doc(hidden)]
     fn target<'e>(self) -> Target<'e>
@@ -84,6 +87,7 @@ pub trait Executor: Send {
 #[doc(hidden)]
 pub enum Target<'e> {
     Db(&'e Db),
+    Reader(&'e mut Reader),
     Tx(&'e mut Tx),
 }
 
@@ -93,6 +97,15 @@ impl Executor for &Db {
         Self: 'e,
     {
         Target::Db(self)
+    }
+}
+
+impl Executor for &mut Reader {
+    fn target<'e>(self) -> Target<'e>
+    where
+        Self: 'e,
+    {
+        Target::Reader(self)
     }
 }
 
@@ -194,6 +207,7 @@ impl Stmt {
     async fn run(self, target: Target<'_>, want: Want) -> Result<(Rows, SqlStr)> {
         let dialect = match &target {
             Target::Db(db) => db.dialect(),
+            Target::Reader(reader) => reader.dialect(),
             Target::Tx(tx) => tx.dialect(),
         };
         let text = match (dialect, self.postgres) {
@@ -213,21 +227,16 @@ impl Stmt {
         let started = Instant::now();
         let result = match target {
             Target::Db(db) => match db.engine() {
-                Engine::Sqlite { readers, .. } if reads => match connection_of(readers).await {
-                    Ok(mut connection) => run_sqlite(&mut connection, text.clone(), self.values, want).await,
-                    Err(error) => Err(error.into()),
-                },
-                Engine::Sqlite { writer, .. } => match writer.lock().await {
+                Engine::Sqlite { writer, .. } if !reads => match writer.lock().await {
                     Ok(mut connection) => run_sqlite(&mut connection, text.clone(), self.values, want).await,
                     Err(error) => Err(error),
                 },
-                Engine::Postgres { readers, .. } => match connection_of(readers).await {
-                    Ok(mut connection) => {
-                        run_postgres(&mut connection, text.clone(), self.values, want).await
-                    }
-                    Err(error) => Err(error.into()),
+                Engine::Sqlite { .. } | Engine::Postgres { .. } => match db.reader().await {
+                    Ok(mut reader) => run_on(&mut reader, text.clone(), self.values, want).await,
+                    Err(error) => Err(error),
                 },
             },
+            Target::Reader(reader) => run_on(reader, text.clone(), self.values, want).await,
             Target::Tx(tx) => run_in(tx, text.clone(), self.values, want).await,
         };
         let took = started.elapsed();
@@ -298,12 +307,19 @@ impl Rows {
     }
 }
 
-/// Boxed: a pool's future holds that of opening a connection, which on PostgreSQL takes four kilobytes, and every request's
-/// future holds some of these.
-fn connection_of<D: Database>(
-    pool: &Pool<D>,
-) -> Pin<Box<dyn Future<Output = Result<PoolConnection<D>, sqlx::Error>> + Send + '_>> {
-    Box::pin(pool.acquire())
+async fn run_on(reader: &mut Reader, text: SqlStr, values: Vec<Value>, want: Want) -> Result<Rows> {
+    match reader {
+        Reader::Sqlite(kept) => {
+            let rows = run_sqlite(readers::begin(kept), text, values, want).await;
+            readers::end(kept, &rows);
+            rows
+        }
+        Reader::Postgres(kept) => {
+            let rows = run_postgres(readers::begin(kept), text, values, want).await;
+            readers::end(kept, &rows);
+            rows
+        }
+    }
 }
 
 async fn run_in(tx: &mut Tx, text: SqlStr, values: Vec<Value>, want: Want) -> Result<Rows> {

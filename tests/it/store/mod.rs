@@ -4,6 +4,7 @@ mod bulk;
 mod ids;
 mod journal;
 pub mod plans;
+mod readers;
 mod schema;
 mod tails;
 mod transactions;
