@@ -49,9 +49,12 @@ pub(super) fn start(kernel: &Kernel) {
         }
     });
     let (db, metrics) = (kernel.db().clone(), kernel.wired.metrics.database.clone());
-    repeat(kernel.tasks(), "pool_metrics", POOL_INTERVAL, move || {
-        measure(&db, &metrics);
-        std::future::ready(())
+    repeat(kernel.tasks(), "connections", POOL_INTERVAL, move || {
+        let (db, metrics) = (db.clone(), metrics.clone());
+        async move {
+            db.close_old_connections().await;
+            measure(&db, &metrics);
+        }
     });
 }
 

@@ -28,6 +28,11 @@ const PREPARED: usize = 768;
 /// A connection that was idle for longer is tried before it is used, so that a restarted server costs no request.
 const TRUSTED_IDLE: Duration = Duration::from_secs(5);
 
+/// A connection to PostgreSQL that was idle for so long is closed; the next rush opens others.
+const LONGEST_IDLE: Duration = Duration::from_mins(10);
+/// None is kept for longer: what a server's process remembers of its statements grows.
+const LIFETIME: Duration = Duration::from_mins(30);
+
 /// Connections to PostgreSQL that are kept for transactions, at most: the journal's, and a few for others.
 const TRANSACTIONS: u32 = 4;
 
@@ -144,6 +149,13 @@ impl Db {
     /// One small read: is the database there?
     pub async fn ping(&self) -> Result<()> {
         sql("select 1").execute(self).await.map(drop)
+    }
+
+    /// Closes connections to PostgreSQL that have been idle for long, or are old; nothing on SQLite.
+    pub async fn close_old_connections(&self) {
+        if let Engine::Postgres { readers, .. } = self.engine() {
+            readers.close_old(LONGEST_IDLE, LIFETIME).await;
+        }
     }
 
     /// Connections as they are now.

@@ -75,14 +75,23 @@ impl<C: Connection> Readers<C> {
         (number(size), number(available))
     }
 
+    /// Closes those that nobody has used for `idle`, and those that nobody uses at the moment and that are of `age`.
+    pub(super) async fn close_old(&self, idle: Duration, age: Duration) {
+        close(self.0.retain(|_, metrics| metrics.last_used() < idle && metrics.age() < age).removed).await;
+    }
+
     /// Closes those that nobody uses; the others follow when they come back.
     pub(super) async fn close(&self) {
         let idle = self.0.retain(|_, _| false).removed;
         self.0.close();
-        for kept in idle {
-            if let Err(error) = kept.connection.close().await {
-                tracing::debug!(error = %StoreError::from(error), "closing a connection failed");
-            }
+        close(idle).await;
+    }
+}
+
+async fn close<C: Connection>(all: Vec<Kept<C>>) {
+    for kept in all {
+        if let Err(error) = kept.connection.close().await {
+            tracing::debug!(error = %StoreError::from(error), "closing a connection failed");
         }
     }
 }
@@ -138,5 +147,35 @@ impl Reader {
             Self::Sqlite(_) => Dialect::Sqlite,
             Self::Postgres(_) => Dialect::Postgres,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::sqlite::SqliteConnectOptions;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    #[tokio::test]
+    async fn old_connections_are_closed_and_others_follow() {
+        let folder = tempfile::tempdir().unwrap();
+        let options =
+            SqliteConnectOptions::new().filename(folder.path().join("file.db")).create_if_missing(true);
+        let readers: Readers<SqliteConnection> = Readers::open(options, 3, HOUR, HOUR).await.unwrap();
+        let all = [readers.get().await.unwrap(), readers.get().await.unwrap(), readers.get().await.unwrap()];
+        assert_eq!(readers.numbers(), (3, 0));
+        drop(all);
+        readers.close_old(HOUR, HOUR).await;
+        assert_eq!(readers.numbers(), (3, 3));
+        let held = readers.get().await.unwrap();
+        readers.close_old(HOUR, Duration::ZERO).await;
+        assert_eq!(readers.numbers(), (1, 0), "one that is used is left alone");
+        drop(held);
+        readers.close_old(Duration::ZERO, HOUR).await;
+        assert_eq!(readers.numbers(), (0, 0));
+        drop(readers.get().await.unwrap());
+        assert_eq!(readers.numbers(), (1, 1));
     }
 }

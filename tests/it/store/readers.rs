@@ -7,7 +7,7 @@ use sqlx::Executor as _;
 use switchboard::store::{Dialect, sql};
 use tokio::time::timeout;
 
-use crate::harness::db::{Raw, TestDb, on_both};
+use crate::harness::db::{Raw, on_both};
 
 /// Reads that are dropped half-way: more than there are connections.
 const DROPPED: usize = 24;
