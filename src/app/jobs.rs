@@ -52,8 +52,8 @@ pub(super) fn start(kernel: &Kernel) {
     repeat(kernel.tasks(), "connections", POOL_INTERVAL, move || {
         let (db, metrics) = (db.clone(), metrics.clone());
         async move {
-            db.close_old_connections().await;
             measure(&db, &metrics);
+            db.close_old_connections().await;
         }
     });
 }

@@ -30,7 +30,7 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(5);
 
 /// A connection to PostgreSQL that was idle for so long is closed; the next rush opens others.
 const LONGEST_IDLE: Duration = Duration::from_mins(10);
-/// None is kept for longer: what a server's process remembers of its statements grows.
+/// So is one of this age, the next time that it is idle: what a server's process remembers of its statements grows.
 const LIFETIME: Duration = Duration::from_mins(30);
 
 /// Connections to PostgreSQL that are kept for transactions, at most: the journal's, and a few for others.
@@ -231,7 +231,7 @@ async fn open_sqlite(path: &Path, options: &DatabaseOptions) -> Result<Db> {
         .statement_cache_capacity(PREPARED)
         .row_buffer_size(256)
         .pragma("temp_store", "memory")
-        // 4 MiB of pages per reader: the upper levels of all trees; the kernel caches the rest. The file is not mapped:
+        // 4 MiB of pages for a reader (16 for the one that gathers): the upper levels of all trees; the kernel caches the rest. The file is not mapped:
         // a mapped page that cannot be read kills the process, and each connection's mapping counts as memory.
         .pragma("cache_size", "-4096")
         .disable_statement_logging();

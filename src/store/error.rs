@@ -17,7 +17,7 @@ pub struct StoreError {
 
 enum Cause {
     Sql(sqlx::Error),
-    /// No connection became free in time.
+    /// No connection was to be had in time.
     Busy,
     /// An earlier statement of the transaction failed.
     Aborted,
@@ -35,7 +35,7 @@ impl StoreError {
         Self { cause: Cause::Setup(text.into()), statement: None }
     }
 
-    /// Nobody gave a connection back in time.
+    /// There was no connection in time.
     pub(super) fn busy() -> Self {
         Self { cause: Cause::Busy, statement: None }
     }
@@ -151,7 +151,7 @@ impl From<sqlx::Error> for StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            Cause::Busy => f.write_str("no database connection became free in time"),
+            Cause::Busy => f.write_str("no database connection was to be had in time"),
             Cause::Aborted => f.write_str("an earlier statement of the transaction failed or was cancelled"),
             Cause::Overtaken => f.write_str("rows were changed by somebody else"),
             Cause::Setup(text) => f.write_str(text),

@@ -3,7 +3,8 @@
 //!
 //! A statement on SQLite costs two trips between threads, and on PostgreSQL one over the network, however little it
 //! reads. A thousand people who come back at the same moment ask the same few questions; with this they cost a few
-//! statements instead of thousands, while somebody who asks alone waits for nobody. A read begins after everybody whose
+//! statements instead of thousands, while somebody who asks alone waits for nobody but, on SQLite, the few who ask something else
+//! of this kind: they share a connection, so that more is gathered meanwhile. A read begins after everybody whose
 //! question it answers has asked.
 
 use std::{
@@ -115,10 +116,10 @@ impl<K: Send + Sync + 'static, R: Row + Send + Unpin + 'static> Question<K, R> {
     }
 
     async fn read_all(self, reading: Reading<'_, K, R>) {
-        loop {
+        while reading.is_asked() {
             // The connection first: who asks while others have it is read together with those before.
             let reader = reading.db.gatherer().await;
-            let Some((keys, answers)) = reading.take() else { break };
+            let (keys, answers) = reading.take();
             let numbered: Vec<(usize, K)> = keys.into_iter().enumerate().collect();
             let fill = |v: Tuple, (number, key): &(usize, K)| {
                 (self.fill)(v.bind(i64::try_from(*number).unwrap_or(i64::MAX)), key)
@@ -156,12 +157,18 @@ struct Reading<'d, K: 'static, R: 'static> {
 }
 
 impl<K, R> Reading<'_, K, R> {
-    /// The next questions; `None` ends the task, in the same moment in which the next one may begin.
-    fn take(&self) -> Option<(Vec<K>, Vec<Answer<R>>)> {
+    /// Whether there are questions; where there are none the task ends, in the same moment in which the next one may begin.
+    fn is_asked(&self) -> bool {
+        let mut state = (self.question.gather)(self.db.gathers()).lock();
+        state.reading = !state.waiting.is_empty();
+        state.reading
+    }
+
+    /// The next questions.
+    fn take(&self) -> (Vec<K>, Vec<Answer<R>>) {
         let mut state = (self.question.gather)(self.db.gathers()).lock();
         let count = state.waiting.len().min(TOGETHER);
-        state.reading = count > 0;
-        (count > 0).then(|| state.waiting.drain(..count).unzip())
+        state.waiting.drain(..count).unzip()
     }
 }
 

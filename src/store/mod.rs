@@ -1,6 +1,6 @@
 //! The only SQL of the product: one text per query for both SQLite and PostgreSQL.
 //!
-//! - [`sql`] and [`sql_for`] start a [`Stmt`]: bind values, then run it on `&Db` or `&mut Tx`.
+//! - [`sql`] and [`sql_for`] start a [`Stmt`]: bind values, then run it on `&Db`, `&mut Tx`, or a connection for reads.
 //! - [`Db`] is one database, [`Tx`] one transaction that must be committed; dropping it undoes it.
 //! - [`ids::Ids`] hands out integer ids from memory.
 //! - One file per aggregate holds its row structs, its plain async functions and its `statements!` list.

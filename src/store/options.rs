@@ -21,7 +21,7 @@ pub struct DatabaseOptions {
     pub url: String,
     /// Connections to PostgreSQL.
     pub max_connections: u32,
-    /// Reading connections to SQLite; one more writes.
+    /// Reading connections to SQLite; one more reads what is gathered, and one writes.
     pub readers: u32,
     /// SQLite's durability; PostgreSQL has its own `synchronous_commit`.
     pub synchronous: Synchronous,

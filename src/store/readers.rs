@@ -3,21 +3,33 @@
 //! A pool of sqlx asks each connection how it is when it comes back, in a task of its own, since something may have been
 //! left open on it. That costs as much as many a read: another trip to the thread of a SQLite connection, or over the
 //! network to PostgreSQL. Here each statement stands alone, and a connection is given up where its statement did not end,
-//! or lost it. Whichever was used last is used next: its pages are in memory.
+//! or lost it. A statement that was dropped may go on in the database for a while, beside those of the connection that
+//! takes the place. Whichever was used last is used next: its pages are in memory.
 
-use std::time::Duration;
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use deadpool::{
-    Runtime, Status,
+    Status,
     managed::{Manager, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult},
 };
 use sqlx::{ConnectOptions as _, Connection, PgConnection, SqliteConnection};
+use tokio::time::{sleep, timeout};
 
-use super::{Dialect, Result, StoreError};
+use super::{Dialect, Result, StoreError, stmt::SLOW};
 
-/// A number of connections to one database. Cheap to clone.
-#[derive(Clone)]
-pub(super) struct Readers<C: Connection>(Pool<Opener<C>>);
+/// Before a server that is not there yet is tried again; twice as long each time, up to the other.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Connections to one database.
+pub(super) struct Readers<C: Connection> {
+    pool: Pool<Opener<C>>,
+    /// How long whoever asks waits, all in all.
+    patience: Duration,
+}
 
 /// How connections of [`Readers`] are made, and whether one is used again.
 pub struct Opener<C: Connection> {
@@ -44,47 +56,56 @@ impl<C: Connection> Readers<C> {
         let pool = Pool::builder(Opener { options, trusted })
             .max_size(usize::try_from(count.max(1)).unwrap_or(usize::MAX))
             .queue_mode(QueueMode::Lifo)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(patience))
-            .create_timeout(Some(patience))
-            .recycle_timeout(Some(patience))
             .build()
             .map_err(|error| StoreError::setup(error.to_string()))?;
-        let readers = Self(pool);
+        let readers = Self { pool, patience };
         drop(readers.get().await?);
         Ok(readers)
     }
 
     /// Waits for a connection.
     pub(super) async fn get(&self) -> Result<Object<Opener<C>>> {
+        let began = Instant::now();
         // Boxed: the future of opening a connection takes kilobytes, and each request's future holds some of these.
-        Box::pin(self.0.get()).await.map_err(|error| match error {
-            PoolError::Backend(error) => error.into(),
-            PoolError::Closed => sqlx::Error::PoolClosed.into(),
-            // A hook or a runtime that was not given: there is none of the first, and one of the second.
-            PoolError::Timeout(_) | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
-                StoreError::busy()
-            }
-        })
+        let connection = match timeout(self.patience, Box::pin(self.pool.get())).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(PoolError::Backend(error))) => Err(error.into()),
+            Ok(Err(PoolError::Closed)) => Err(sqlx::Error::PoolClosed.into()),
+            // The others are of timeouts and hooks that the pool was not given.
+            Ok(Err(_)) | Err(_) => Err(StoreError::busy()),
+        };
+        let took = began.elapsed();
+        if took >= SLOW {
+            tracing::warn!(took_ms = took.as_millis(), "waited long for a database connection");
+        }
+        connection
     }
 
     /// How many there are, and how many of them nobody uses.
     pub(super) fn numbers(&self) -> (u32, u32) {
-        let Status { size, available, .. } = self.0.status();
+        let Status { size, available, .. } = self.pool.status();
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         (number(size), number(available))
     }
 
     /// Closes those that nobody has used for `idle`, and those that nobody uses at the moment and that are of `age`.
     pub(super) async fn close_old(&self, idle: Duration, age: Duration) {
-        close(self.0.retain(|_, metrics| metrics.last_used() < idle && metrics.age() < age).removed).await;
+        let young = |metrics: Metrics| metrics.last_used() < idle && metrics.age() < age;
+        close(self.pool.retain(|_, metrics| young(metrics)).removed).await;
     }
 
-    /// Closes those that nobody uses; the others follow when they come back.
+    /// Closes them all, and waits for those that are used.
     pub(super) async fn close(&self) {
-        let idle = self.0.retain(|_, _| false).removed;
-        self.0.close();
-        close(idle).await;
+        let all = async {
+            while self.pool.status().size > 0 {
+                close(self.pool.retain(|_, _| false).removed).await;
+                sleep(FIRST_PAUSE).await;
+            }
+        };
+        if timeout(self.patience, all).await.is_err() {
+            tracing::warn!("a database connection is still used at the end");
+        }
+        self.pool.close();
     }
 }
 
@@ -101,7 +122,14 @@ impl<C: Connection> Manager for Opener<C> {
     type Error = sqlx::Error;
 
     async fn create(&self) -> Result<Kept<C>, sqlx::Error> {
-        Ok(Kept { connection: self.options.connect().await?, sound: true })
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.options.connect().await {
+                Err(error) if will_come(&error) => sleep(pause).await,
+                made => return made.map(|connection| Kept { connection, sound: true }),
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 
     async fn recycle(&self, kept: &mut Kept<C>, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
@@ -112,6 +140,15 @@ impl<C: Connection> Manager for Opener<C> {
             kept.connection.ping().await?;
         }
         Ok(())
+    }
+}
+
+/// A server that starts, or has no room for one more: it is waited for.
+fn will_come(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+        sqlx::Error::Database(error) => matches!(error.code().as_deref(), Some("53300" | "57P03")),
+        _ => false,
     }
 }
 
@@ -152,18 +189,23 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
-    use sqlx::sqlite::SqliteConnectOptions;
+    use sqlx::{postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
+    use tokio::net::TcpListener;
 
     use super::*;
 
     const HOUR: Duration = Duration::from_hours(1);
 
+    async fn readers_in(folder: &tempfile::TempDir) -> Readers<SqliteConnection> {
+        let options =
+            SqliteConnectOptions::new().filename(folder.path().join("file.db")).create_if_missing(true);
+        Readers::open(options, 3, HOUR, HOUR).await.unwrap()
+    }
+
     #[tokio::test]
     async fn old_connections_are_closed_and_others_follow() {
         let folder = tempfile::tempdir().unwrap();
-        let options =
-            SqliteConnectOptions::new().filename(folder.path().join("file.db")).create_if_missing(true);
-        let readers: Readers<SqliteConnection> = Readers::open(options, 3, HOUR, HOUR).await.unwrap();
+        let readers = readers_in(&folder).await;
         let all = [readers.get().await.unwrap(), readers.get().await.unwrap(), readers.get().await.unwrap()];
         assert_eq!(readers.numbers(), (3, 0));
         drop(all);
@@ -177,5 +219,55 @@ mod tests {
         assert_eq!(readers.numbers(), (0, 0));
         drop(readers.get().await.unwrap());
         assert_eq!(readers.numbers(), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_statement_did_not_end_is_not_used_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let readers = readers_in(&folder).await;
+        let mut held = readers.get().await.unwrap();
+        let first = Object::id(&held);
+        begin(&mut held);
+        end(&mut held, &Ok(()));
+        drop(held);
+        let mut held = readers.get().await.unwrap();
+        assert_eq!(Object::id(&held), first);
+        begin(&mut held);
+        drop(held);
+        assert_ne!(Object::id(&readers.get().await.unwrap()), first);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_too_long_is_told_that_the_database_is_busy() {
+        let folder = tempfile::tempdir().unwrap();
+        let readers = Readers { patience: Duration::from_millis(20), ..readers_in(&folder).await };
+        let _all = [readers.get().await.unwrap(), readers.get().await.unwrap(), readers.get().await.unwrap()];
+        let Err(error) = readers.get().await else { panic!("a fourth of three") };
+        assert!(error.is_unavailable(), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_yet_is_waited_for() {
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let options = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(free.port());
+        let mut opening = std::pin::pin!(Readers::<PgConnection>::open(options, 1, HOUR, HOUR));
+        assert!(timeout(FIRST_PAUSE * 3, &mut opening).await.is_err(), "it gave up at once");
+        let server = TcpListener::bind(free).await.unwrap();
+        // Comes, and is sent away: that is an answer.
+        let (came, opened) = tokio::join!(async { server.accept().await.map(drop) }, opening);
+        came.unwrap();
+        assert!(opened.is_err());
+    }
+
+    #[tokio::test]
+    async fn closing_waits_for_those_that_are_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let readers = readers_in(&folder).await;
+        let held = readers.get().await.unwrap();
+        let mut closing = std::pin::pin!(readers.close());
+        assert!(timeout(FIRST_PAUSE * 3, &mut closing).await.is_err());
+        drop(held);
+        closing.await;
+        assert!(readers.get().await.is_err());
     }
 }

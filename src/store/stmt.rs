@@ -21,7 +21,7 @@ use super::{
 };
 
 /// Statements that take longer are logged with their text.
-const SLOW: Duration = Duration::from_millis(500);
+pub(super) const SLOW: Duration = Duration::from_millis(500);
 
 /// A statement from one text that both engines take (`$1` placeholders, reused and out of order as you like).
 #[track_caller]
