@@ -231,8 +231,9 @@ async fn open_sqlite(path: &Path, options: &DatabaseOptions) -> Result<Db> {
         .statement_cache_capacity(PREPARED)
         .row_buffer_size(256)
         .pragma("temp_store", "memory")
-        // 4 MiB of pages for a reader (16 for the one that gathers): the upper levels of all trees; the kernel caches the rest. The file is not mapped:
-        // a mapped page that cannot be read kills the process, and each connection's mapping counts as memory.
+        // 4 MiB of pages for a reader (16 for the one that gathers): the upper levels of all trees; the kernel caches the
+        // rest. The file is not mapped: a mapped page that cannot be read kills the process, and each connection's mapping
+        // counts as memory.
         .pragma("cache_size", "-4096")
         .disable_statement_logging();
     let writer = base
