@@ -91,7 +91,10 @@ impl<C: Connection> Readers<C> {
     /// Closes those that nobody has used for `idle`, and those that nobody uses at the moment and that are of `age`.
     pub(super) async fn close_old(&self, idle: Duration, age: Duration) {
         let young = |metrics: Metrics| metrics.last_used() < idle && metrics.age() < age;
-        close(self.pool.retain(|_, metrics| young(metrics)).removed).await;
+        let old = close(self.pool.retain(|_, metrics| young(metrics)).removed);
+        if timeout(self.patience, old).await.is_err() {
+            tracing::debug!("old database connections were dropped instead of closed");
+        }
     }
 
     /// Closes them all, and waits for those that are used.

@@ -28,6 +28,7 @@ const OUTSIDERS: &[(&str, &[&str])] = &[
     ("actix_web", &["http"]),
     ("actix", &["live"]),
     ("async_nats", &["bus"]),
+    ("deadpool", &["store"]),
     ("object_store", &["files"]),
     ("prost", &["realtime"]),
     ("lettre", &["delivery"]),
