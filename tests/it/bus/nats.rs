@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use async_nats::jetstream::{self, consumer::pull, stream};
+use async_nats::jetstream::{self, consumer::pull, context::GetStreamErrorKind, stream};
 use futures_util::StreamExt as _;
 use serde_json::Value;
 use switchboard::{
@@ -32,7 +32,15 @@ async fn connect(nats: &NatsServer, tasks: &Tasks) -> Arc<NatsBus> {
 /// All that the JetStream stream holds; nothing where nobody has made it yet.
 pub(super) async fn stored(nats: &NatsServer) -> Vec<jetstream::Message> {
     let client = async_nats::connect(nats.url()).await.unwrap();
-    let Ok(stream) = jetstream::new(client).get_stream(STREAM).await else { return Vec::new() };
+    let stream = match jetstream::new(client).get_stream(STREAM).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            let absent = matches!(error.kind(), GetStreamErrorKind::JetStream(error)
+                if error.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND);
+            assert!(absent, "{error}");
+            return Vec::new();
+        }
+    };
     let count = stream.cached_info().state.messages;
     let consumer = stream.create_consumer(pull::Config::default()).await.unwrap();
     let mut messages = consumer.messages().await.unwrap();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{nats, until};
+use super::{all_sent, nats};
 use crate::harness::{app::Server, db::on_both, nats::NatsServer};
 
 const SENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -38,7 +38,7 @@ on_both! {
         make("Malformed", &SENT.to_uppercase()).ok().await;
         let lag = || server.post("/api/v1/info/unavailable", json!({})).with(&ann);
         lag().ok().await;
-        until(async || about(&bus, "user.updated").await.len() == 1).await;
+        all_sent(&server.db).await;
 
         // One request, several streams: all of them name it, and none the span of the one who asked.
         let followed = about(&bus, "Followed").await;
@@ -50,6 +50,7 @@ on_both! {
         // What is not understood begins a trace, as no header does.
         let malformed = about(&bus, "Malformed").await;
         let updated = about(&bus, "user.updated").await;
+        assert_eq!(updated.len(), 1, "{updated:?}");
         for (trace, kind) in malformed.iter().chain(&updated) {
             assert!(trace.len() == 55 && trace.ends_with("-00"), "{kind}: {trace}");
             assert!(!trace.starts_with(TRACE), "{kind}: {trace}");
