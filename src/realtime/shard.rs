@@ -58,6 +58,8 @@ pub(super) struct Shard {
     vacant: RefCell<Vec<u32>>,
     pub(super) channels: RefCell<HashMap<Arc<str>, Rc<Channel>>>,
     dirty: RefCell<Vec<Rc<Connection>>>,
+    /// Frames that were queued since the last round of writing began.
+    queued: Cell<u32>,
     wake: Notify,
     /// A round of writing takes long, or is followed by its rest.
     long_round: Cell<bool>,
@@ -98,6 +100,7 @@ impl Shard {
             vacant: RefCell::default(),
             channels: RefCell::default(),
             dirty: RefCell::default(),
+            queued: Cell::new(0),
             wake: Notify::new(),
             long_round: Cell::new(false),
             answered: RefCell::default(),
@@ -122,8 +125,9 @@ impl Shard {
     }
 
     /// Writes what was queued since the last round. Yielding first lets batches form under load; an idle server
-    /// writes at once. A round that took long is followed by a rest as long, within bounds: a write costs much the same
-    /// however much is in it, so what comes meanwhile goes out together.
+    /// writes at once. A round that took long is followed by a rest as long, or longer where several frames came for
+    /// each socket ([`rest_after`]): a write costs much the same however much is in it, so what comes meanwhile goes out
+    /// together.
     ///
     /// Answers wait for neither: whoever is answered sends what comes next, which then is in the next round as well,
     /// where it would be in the one after it.
@@ -134,6 +138,7 @@ impl Shard {
             let mut wrote = Duration::ZERO;
             let mut breath = Instant::now();
             let dirty = std::mem::take(&mut *self.dirty.borrow_mut());
+            let frames = self.queued.take() / u32::try_from(dirty.len()).map_or(1, |len| len.max(1));
             for connection in dirty {
                 connection.dirty.set(false);
                 self.flush(&connection);
@@ -147,7 +152,7 @@ impl Shard {
             }
             wrote += breath.elapsed();
             if wrote >= LONG_ROUND {
-                self.rest(wrote.min(LONGEST_REST)).await;
+                self.rest(rest_after(wrote, frames)).await;
             }
         }
     }
@@ -301,6 +306,7 @@ impl Shard {
             out.push(frame);
             out.bytes()
         };
+        self.queued.set(self.queued.get().saturating_add(1));
         if bytes > self.hub.options.queue_bytes {
             // A large batch may pass the bound before the flusher had its turn: what the socket takes now is no debt.
             let _ = connection.flush();
@@ -466,6 +472,13 @@ impl Shard {
     }
 }
 
+/// How long to rest after a round of writing that took `wrote`, with so many frames for each socket on average: as long as
+/// the round itself where messages are few; where they come faster than rounds go, half as many times as long as there
+/// were frames.
+fn rest_after(wrote: Duration, frames: u32) -> Duration {
+    wrote.saturating_mul((frames / 2).max(1)).min(LONGEST_REST)
+}
+
 fn panicked() -> Refusal {
     tracing::error!("a request of a connection panicked");
     Refusal::Error(error::INTERNAL)
@@ -479,5 +492,20 @@ impl Connection {
             (Selector::Connection(id), None) => *id == self.id,
             (selector, None) => matches!(selector, Selector::Everyone),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_grows_with_what_piles_up_and_has_a_bound() {
+        let round = Duration::from_millis(3);
+        for (frames, times) in [(0, 1), (1, 1), (3, 1), (4, 2), (9, 4), (12, 6)] {
+            assert_eq!(rest_after(round, frames), round * times, "{frames} frames");
+        }
+        assert_eq!(rest_after(round, 14), LONGEST_REST);
+        assert_eq!(rest_after(Duration::MAX, u32::MAX), LONGEST_REST);
     }
 }
