@@ -2,7 +2,8 @@
 //!
 //! Order inside the transaction: appends that need statements of their own (each under a savepoint), then the heads of all
 //! streams, in ascending order, then the bulk rows of everything that was accepted. So a refusal costs only its own append
-//! and leaves nothing of it, and a thousand messages cost four statements.
+//! and leaves nothing of it, and a thousand messages cost four statements (on PostgreSQL, which each would ask for a trip,
+//! one).
 //!
 //! Where streams with an owner stand is remembered from the commits before, since nobody else writes to them, and that a
 //! message's uuid is new is left to its index. Where a remembered head or a uuid turns out to be wrong, nothing of the
@@ -31,7 +32,7 @@ use crate::{
     store::{
         Bulk,
         Column::{self, Bool, Bytes, Int, Text},
-        Db, StoreError, Tuple, Tx, sql, statements,
+        Db, Rows, StoreError, Together, Tuple, Tx, sql, statements,
     },
 };
 
@@ -78,6 +79,8 @@ static MARKERS: Bulk = Bulk::new(
     &[Int, Int, Int, Int],
     "where participant.conversation_id = v.column1 and participant.person_id = v.column2",
 );
+/// What a commit writes, once its streams are seen to stand where they were thought to.
+pub(super) static ROWS: Together<5> = Together::new([&heads::MOVED, &MESSAGES, &ACTIVITY, &MARKERS, &EVENTS]);
 /// All of them, for tests that prepare and explain each text.
 pub(super) static BULK_STATEMENTS: [&Bulk; 7] =
     [&heads::HEADS, &KNOWN_UUIDS, &MESSAGES, &EVENTS, &ACTIVITY, &MARKERS, &heads::MOVED];
@@ -204,14 +207,19 @@ impl Batch<'_> {
             }
             written.outcomes.push(Ok(committed));
         }
-        heads::move_on(&mut tx, node, &heads).await?;
         // Neighbours in every index, one behind the other.
         messages.sort_unstable_by_key(|(message, _)| (message.conversation, message.id));
-        insert_messages(&mut tx, &messages).await?;
+        let rows = [
+            heads::moves(node, &heads),
+            message_rows(&messages),
+            activity_rows(&messages),
+            marker_rows(markers),
+            event_rows(&written.commit.events),
+        ];
+        if !ROWS.execute(&mut tx, rows).await? {
+            return Err(StoreError::overtaken().into());
+        }
         failpoint!("journal.torn-batch", std::process::abort());
-        update_activity(&mut tx, &messages).await?;
-        raise_markers(&mut tx, markers).await?;
-        insert_events(&mut tx, &written.commit.events).await?;
         for stmt in late {
             stmt.clone().execute(&mut tx).await?;
         }
@@ -387,7 +395,7 @@ fn place_events(
     Committed { positions }
 }
 
-async fn insert_messages(tx: &mut Tx, rows: &[(&MessageRow, Offset)]) -> Result<(), StoreError> {
+fn message_rows(rows: &[(&MessageRow, Offset)]) -> Rows {
     let fill = |v: Tuple, (row, offset): &(&MessageRow, Offset)| {
         v.bind(row.conversation)
             .bind(row.id)
@@ -403,10 +411,10 @@ async fn insert_messages(tx: &mut Tx, rows: &[(&MessageRow, Offset)]) -> Result<
             .bind(row.created_at)
             .bind(*offset)
     };
-    MESSAGES.execute(tx, rows, fill).await.map(drop)
+    MESSAGES.rows(rows, fill)
 }
 
-async fn insert_events(tx: &mut Tx, events: &[CommittedEvent]) -> Result<(), StoreError> {
+fn event_rows(events: &[CommittedEvent]) -> Rows {
     let fill = |v: Tuple, event: &CommittedEvent| {
         v.bind(event.stream)
             .bind(event.offset)
@@ -416,11 +424,11 @@ async fn insert_events(tx: &mut Tx, events: &[CommittedEvent]) -> Result<(), Sto
             .bind(std::str::from_utf8(&event.body).unwrap_or_default())
             .bind(event.trace.map(Trace::to_bytes))
     };
-    EVENTS.execute(tx, events, fill).await.map(drop)
+    EVENTS.rows(events, fill)
 }
 
 /// Newest message and time per conversation: what lists are ordered by.
-async fn update_activity(tx: &mut Tx, rows: &[(&MessageRow, Offset)]) -> Result<(), StoreError> {
+fn activity_rows(rows: &[(&MessageRow, Offset)]) -> Rows {
     #[derive(Default)]
     struct Activity {
         last: (i64, i64),
@@ -439,11 +447,11 @@ async fn update_activity(tx: &mut Tx, rows: &[(&MessageRow, Offset)]) -> Result<
     let fill = |v: Tuple, (id, a): &(ConversationId, Activity)| {
         v.bind(*id).bind(a.last.0).bind(a.last.1).bind(a.internal.0).bind(a.internal.1)
     };
-    ACTIVITY.execute(tx, &activity, fill).await.map(drop)
+    ACTIVITY.rows(&activity, fill)
 }
 
-/// Raises watermarks; several of one participant in a batch become one row.
-async fn raise_markers(tx: &mut Tx, markers: Vec<MarkerRow>) -> Result<(), StoreError> {
+/// Watermarks to be raised; several of one participant in a batch become one row.
+fn marker_rows(markers: Vec<MarkerRow>) -> Rows {
     let mut merged: HashMap<(ConversationId, PersonId), (MessageId, MessageId)> = HashMap::new();
     for marker in markers {
         match merged.entry((marker.conversation, marker.person)) {
@@ -467,5 +475,5 @@ async fn raise_markers(tx: &mut Tx, markers: Vec<MarkerRow>) -> Result<(), Store
         // What is read has been received.
         v.bind(*conversation).bind(*person).bind((*received).max(*read)).bind(*read)
     };
-    MARKERS.execute(tx, &merged, fill).await.map(drop)
+    MARKERS.rows(&merged, fill)
 }

@@ -8,7 +8,7 @@ use crate::{
         event::StreamKind,
         ids::{Offset, OrgId, StreamId},
     },
-    store::{Bulk, Column::Int, StoreError, Tuple, Tx},
+    store::{Bulk, Column::Int, Rows, StoreError, Tuple, Tx},
 };
 
 /// Streams whose heads are remembered, at most.
@@ -112,18 +112,13 @@ pub(super) async fn read(
     Ok(heads)
 }
 
-/// Moves heads on, and with that holds their streams until the end of the transaction. Fails with
-/// [`StoreError::is_overtaken`] where one stands elsewhere than remembered, or is gone.
-pub(super) async fn move_on(
-    tx: &mut Tx,
-    node: NodeEpoch,
-    heads: &HashMap<StreamId, Head>,
-) -> Result<(), StoreError> {
+/// What moves heads on, and with that holds their streams until the end of the transaction: rows for [`MOVED`], in
+/// ascending order. A row that changes nothing stands elsewhere than remembered, or is gone.
+pub(super) fn moves(node: NodeEpoch, heads: &HashMap<StreamId, Head>) -> Rows {
     let mut moved: Vec<_> = heads.iter().filter(|(_, head)| head.head > head.before).collect();
     moved.sort_unstable_by_key(|(id, _)| **id);
     let fill = |v: Tuple, (id, head): &(&StreamId, &Head)| {
         v.bind(**id).bind(head.head).bind(if head.owned { node.0 } else { 0 }).bind(head.before).bind(node.0)
     };
-    let touched = MOVED.execute(tx, &moved, fill).await?;
-    if touched == moved.len() as u64 { Ok(()) } else { Err(StoreError::overtaken()) }
+    MOVED.rows(&moved, fill)
 }

@@ -33,6 +33,11 @@ pub fn bulk_statements() -> impl Iterator<Item = &'static crate::store::Bulk> {
     batch::BULK_STATEMENTS.into_iter()
 }
 
+/// The texts that PostgreSQL is given instead of several of them.
+pub fn joint_texts(dialect: crate::store::Dialect) -> Vec<&'static str> {
+    batch::ROWS.texts(dialect)
+}
+
 /// Every named statement of the journal, for the tests that prepare and explain each on both engines.
 pub fn all_statements() -> impl Iterator<Item = &'static crate::store::Statement> {
     [batch::STATEMENTS, read::STATEMENTS, retention::STATEMENTS].into_iter().flatten()

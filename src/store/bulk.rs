@@ -13,7 +13,7 @@ use super::{Dialect, Result, Row, Stmt, Tx, Value, readers::Reader, sql, stmt::T
 /// Rows of one statement on SQLite at most: two to this power.
 const LARGEST: usize = 10;
 /// Rows of one statement on PostgreSQL at most.
-const ROWS_AT_ONCE: usize = 1_024;
+pub(super) const ROWS_AT_ONCE: usize = 1_024;
 
 /// The type of a column of [`Bulk`] rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,15 +71,18 @@ impl Bulk {
         self
     }
 
+    /// The values of these rows, to be run by [`super::Together`].
+    pub fn rows<T>(&self, rows: &[T], fill: impl Fn(Tuple, &T) -> Tuple) -> Rows {
+        let width = self.columns.len();
+        let values = rows.iter().fold(Tuple::with_capacity(width * rows.len()), fill).into_values();
+        debug_assert_eq!(values.len(), width * rows.len(), "a value per column: {}", self.before);
+        Rows { values, count: rows.len() }
+    }
+
     /// Runs it for all rows; the number of rows changed.
-    pub async fn execute<T>(
-        &'static self,
-        tx: &mut Tx,
-        rows: &[T],
-        fill: impl Fn(Tuple, &T) -> Tuple,
-    ) -> Result<u64> {
+    pub(super) async fn execute(&'static self, tx: &mut Tx, rows: Rows) -> Result<u64> {
         let mut changed = 0;
-        for stmt in self.statements(tx.dialect(), rows, fill) {
+        for stmt in self.statements(tx.dialect(), rows) {
             changed += stmt.execute(&mut *tx).await?;
         }
         Ok(changed)
@@ -93,7 +96,7 @@ impl Bulk {
         fill: impl Fn(Tuple, &T) -> Tuple,
     ) -> Result<Vec<R>> {
         let mut found = Vec::new();
-        for stmt in self.statements(tx.dialect(), rows, fill) {
+        for stmt in self.statements(tx.dialect(), self.rows(rows, fill)) {
             found.extend(stmt.all::<R>(&mut *tx).await?);
         }
         Ok(found)
@@ -107,7 +110,7 @@ impl Bulk {
         fill: impl Fn(Tuple, &T) -> Tuple,
     ) -> Result<Vec<R>> {
         let mut found = Vec::new();
-        for stmt in self.statements(reader.dialect(), rows, fill) {
+        for stmt in self.statements(reader.dialect(), self.rows(rows, fill)) {
             found.extend(stmt.all::<R>(&mut *reader).await?);
         }
         Ok(found)
@@ -121,30 +124,26 @@ impl Bulk {
         }
     }
 
-    /// All values of the rows are made before the first statement runs, so that `fill` crosses no await.
-    fn statements<T>(
-        &'static self,
-        dialect: Dialect,
-        rows: &[T],
-        fill: impl Fn(Tuple, &T) -> Tuple,
-    ) -> Vec<Stmt> {
-        let width = self.columns.len();
+    fn statements(&'static self, dialect: Dialect, rows: Rows) -> Vec<Stmt> {
         let at_once = match dialect {
             Dialect::Sqlite => 1 << LARGEST,
             Dialect::Postgres => ROWS_AT_ONCE,
         };
-        let of_chunk = |chunk: &[T]| {
-            let values = chunk.iter().fold(Tuple::with_capacity(width * chunk.len()), &fill).into_values();
-            debug_assert_eq!(values.len(), width * chunk.len(), "a value per column: {}", self.before);
-            match dialect {
-                Dialect::Sqlite => self.sqlite_statement(values, chunk.len()),
-                Dialect::Postgres => {
-                    let columns = transpose(self.columns, values);
-                    columns.into_iter().fold(sql(self.postgres_text()), Stmt::bind)
-                }
-            }
+        let of_chunk = |chunk: Rows| match dialect {
+            Dialect::Sqlite => self.sqlite_statement(chunk.values, chunk.count),
+            Dialect::Postgres => self.bind_arrays(sql(self.postgres_text()), chunk),
         };
-        rows.chunks(at_once).map(of_chunk).collect()
+        rows.chunks(self.columns.len(), at_once).map(of_chunk).collect()
+    }
+
+    /// Binds an array per column.
+    pub(super) fn bind_arrays(&self, stmt: Stmt, rows: Rows) -> Stmt {
+        transpose(self.columns, rows.values).into_iter().fold(stmt, Stmt::bind)
+    }
+
+    /// Columns of a row.
+    pub(super) fn width(&self) -> usize {
+        self.columns.len()
     }
 
     fn sqlite_statement(&'static self, mut values: Vec<Value>, rows: usize) -> Stmt {
@@ -162,27 +161,48 @@ impl Bulk {
     }
 
     fn postgres_text(&'static self) -> &'static str {
-        self.postgres.get_or_init(|| {
-            let array = |(index, column): (usize, &Column)| {
-                let kind = match column {
-                    Column::Int => "bigint",
-                    Column::Text => "text",
-                    Column::Bool => "boolean",
-                    Column::Uuid => "uuid",
-                    Column::Bytes => "bytea",
-                };
-                format!("${}::{kind}[]", index + 1)
+        self.postgres.get_or_init(|| self.postgres_text_from(1))
+    }
+
+    /// The text on PostgreSQL, with placeholders from that number on.
+    pub(super) fn postgres_text_from(&self, first: usize) -> String {
+        let array = |(index, column): (usize, &Column)| {
+            let kind = match column {
+                Column::Int => "bigint",
+                Column::Text => "text",
+                Column::Bool => "boolean",
+                Column::Uuid => "uuid",
+                Column::Bytes => "bytea",
             };
-            let arrays: Vec<_> = self.columns.iter().enumerate().map(array).collect();
-            let names: Vec<_> = (1..=self.columns.len()).map(|number| format!("column{number}")).collect();
-            format!(
-                "{} unnest({}) as v({}) {}{}",
-                self.before,
-                arrays.join(", "),
-                names.join(", "),
-                self.after,
-                self.after_postgres
-            )
+            format!("${}::{kind}[]", first + index)
+        };
+        let arrays: Vec<_> = self.columns.iter().enumerate().map(array).collect();
+        let names: Vec<_> = (1..=self.columns.len()).map(|number| format!("column{number}")).collect();
+        format!(
+            "{} unnest({}) as v({}) {}{}",
+            self.before,
+            arrays.join(", "),
+            names.join(", "),
+            self.after,
+            self.after_postgres
+        )
+    }
+}
+
+/// Values of rows, for one [`Bulk`].
+pub struct Rows {
+    values: Vec<Value>,
+    pub(super) count: usize,
+}
+
+impl Rows {
+    fn chunks(self, width: usize, at_once: usize) -> impl Iterator<Item = Self> {
+        let (mut values, mut left) = (self.values, self.count);
+        std::iter::from_fn(move || {
+            let count = left.min(at_once);
+            left -= count;
+            let later = values.split_off(width * count);
+            (count > 0).then(|| Self { values: std::mem::replace(&mut values, later), count })
         })
     }
 }
@@ -265,7 +285,10 @@ mod tests {
     #[test]
     fn many_rows_take_few_statements() {
         let rows: Vec<i64> = (0..2_500).collect();
-        let count = |dialect| PAIRS.statements(dialect, &rows, |v, row| v.bind(*row).bind("x")).len();
+        let count = |dialect| {
+            let rows = PAIRS.rows(&rows, |v, row| v.bind(*row).bind("x"));
+            PAIRS.statements(dialect, rows).len()
+        };
         assert_eq!((count(Dialect::Sqlite), count(Dialect::Postgres)), (3, 3));
     }
 }

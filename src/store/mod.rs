@@ -49,13 +49,14 @@ pub mod statistics;
 mod stmt;
 pub mod streams;
 pub mod tallies;
+mod together;
 pub mod tokens;
 mod tx;
 mod value;
 pub mod workbox_views;
 mod writer;
 
-pub use bulk::{Bulk, Column};
+pub use bulk::{Bulk, Column, Rows};
 pub use db::{Db, PoolNumbers};
 pub use dialect::{Dialect, Dialects};
 pub use error::StoreError;
@@ -63,6 +64,7 @@ pub use options::{DatabaseOptions, Synchronous};
 pub(crate) use statements::statements;
 pub use statements::{Statement, all_statements};
 pub use stmt::{Executor, Row, Stmt, Tuple, sql, sql_for};
+pub use together::Together;
 pub use tx::Tx;
 pub use value::Value;
 

@@ -9,7 +9,9 @@ on_both! {
     async fn every_bulk_statement_is_understood(db: TestDb) {
         let mut raw = db.raw().await;
         let mut texts = 0;
-        for text in journal::bulk_statements().chain(store::bulk_statements()).flat_map(|bulk| bulk.texts(db.dialect())) {
+        let bulks = journal::bulk_statements().chain(store::bulk_statements());
+        let of_one = bulks.flat_map(|bulk| bulk.texts(db.dialect()));
+        for text in of_one.chain(journal::joint_texts(db.dialect())) {
             let text = AssertSqlSafe(text).into_sql_str();
             match &mut raw {
                 Raw::Sqlite(connection) => connection.prepare(text).await.map(drop),
