@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    Bulk, Column::Int, Db, Result, Tuple, Value, people::PersonRow, sql, sql_for, statements,
-    tallies::tallied,
+    Bulk, Column::Int, Db, Result, Value, people::PersonRow, sql, sql_for, statements, tallies::ANYBODY,
 };
 use crate::{
     base::clock::Timestamp,
@@ -38,35 +37,24 @@ statements! {
     );
 }
 
-/// People's places in threads: `tallied` is what tallies say of the messages of others between those at the watermark and
-/// the newest one.
+/// People's places in threads.
 static PLACES: Bulk = Bulk::new(
-    concat!(
-        "select w.conversation_id, w.person_id, w.guest, w.read_id, w.base_id, w.tallied_id, w.organization_id, \
-         w.last_message_id, w.internal_message_id, case when w.tallied_id > w.read_id then ",
-        tallied!("0", "w.tallied_id"),
-        " - ",
-        tallied!("w.person_id", "w.tallied_id"),
-        " - ",
-        tallied!("0", "w.read_id"),
-        " + ",
-        tallied!("w.person_id", "w.read_id"),
-        " else 0 end as tallied from (select p.conversation_id, p.person_id, p.guest, p.read_id, c.organization_id, \
-         c.last_message_id, c.internal_message_id, coalesce((select t.message_id from message_tally t \
-         where t.conversation_id = p.conversation_id and t.author_id = 0 \
-         order by t.message_id desc limit 1), 0) as tallied_id, \
-         coalesce((select t.message_id from message_tally t where t.conversation_id = p.conversation_id \
-         and t.author_id = 0 and t.message_id <= p.read_id order by t.message_id desc limit 1), 0) as base_id from",
-    ),
+    "select p.conversation_id, p.person_id, p.guest, p.read_id, c.organization_id, c.last_message_id, \
+     c.internal_message_id from",
     &[Int, Int],
     "join participant p on p.conversation_id = v.column1 and p.person_id = v.column2 and p.removed_at is null \
-     join conversation c on c.id = p.conversation_id) w",
+     join conversation c on c.id = p.conversation_id",
 );
-/// What tallies leave to be counted of each watermark and newest tally, by author and once for all who stand there:
-/// messages beyond that tally, but for those that are in a tally although they are read, or deleted.
-static EDGES: Bulk = Bulk::new(
-    "with w as (select column1 as conversation_id, column2 as read_id, column3 as base_id, column4 as tallied_id from",
-    &[Int, Int, Int, Int],
+/// What is beyond each watermark, once for all who stand there: messages by author, and where the newest tally is beyond it
+/// too, what all wrote between the two tallies (as author 0). Messages beyond the newest tally are counted, as are those
+/// that are in it although they are read, or deleted.
+static BEYOND: Bulk = Bulk::new(
+    "with w as (select v.column1 as conversation_id, v.column2 as read_id, \
+     coalesce((select t.message_id from message_tally t where t.conversation_id = v.column1 and t.author_id = 0 \
+     order by t.message_id desc limit 1), 0) as tallied_id, \
+     coalesce((select t.message_id from message_tally t where t.conversation_id = v.column1 and t.author_id = 0 \
+     and t.message_id <= v.column2 order by t.message_id desc limit 1), 0) as base_id from",
+    &[Int, Int],
     ") select w.conversation_id, w.read_id, w.tallied_id, m.author_id, m.internal, count(*) as messages from w \
      join message m on m.conversation_id = w.conversation_id \
      and m.id > case when w.tallied_id > w.read_id then w.tallied_id else w.read_id end and m.deleted_at is null \
@@ -76,10 +64,33 @@ static EDGES: Bulk = Bulk::new(
      where w.tallied_id > w.read_id group by w.conversation_id, w.read_id, w.tallied_id, m.author_id, m.internal \
      union all select w.conversation_id, w.read_id, w.tallied_id, m.author_id, m.internal, -count(*) from w \
      join message m on m.conversation_id = w.conversation_id and m.id > w.read_id and m.id <= w.tallied_id \
-     and m.deleted_at is not null group by w.conversation_id, w.read_id, w.tallied_id, m.author_id, m.internal",
+     and m.deleted_at is not null group by w.conversation_id, w.read_id, w.tallied_id, m.author_id, m.internal \
+     union all select w.conversation_id, w.read_id, w.tallied_id, a.author_id, false, a.public - coalesce(b.public, 0) \
+     from w join message_tally a on a.conversation_id = w.conversation_id and a.author_id = 0 \
+     and a.message_id = w.tallied_id left join message_tally b on b.conversation_id = w.conversation_id \
+     and b.author_id = 0 and b.message_id = w.base_id where w.tallied_id > w.read_id \
+     union all select w.conversation_id, w.read_id, w.tallied_id, a.author_id, true, \
+     a.internal - coalesce(b.internal, 0) \
+     from w join message_tally a on a.conversation_id = w.conversation_id and a.author_id = 0 \
+     and a.message_id = w.tallied_id left join message_tally b on b.conversation_id = w.conversation_id \
+     and b.author_id = 0 and b.message_id = w.base_id where w.tallied_id > w.read_id",
+);
+/// How many of the messages between the tallies of a watermark and of that message the person wrote: thread, person,
+/// watermark, newest tally.
+static OWN: Bulk = Bulk::new(
+    "select w.conversation_id, w.person_id, a.public - coalesce(b.public, 0) as public, \
+     a.internal - coalesce(b.internal, 0) as internal from (select v.column1 as conversation_id, \
+     v.column2 as person_id, (select t.message_id from message_tally t where t.conversation_id = v.column1 \
+     and t.author_id = v.column2 and t.message_id <= v.column4 order by t.message_id desc limit 1) as last_id, \
+     (select t.message_id from message_tally t where t.conversation_id = v.column1 and t.author_id = v.column2 \
+     and t.message_id <= v.column3 order by t.message_id desc limit 1) as base_id from",
+    &[Int, Int, Int, Int],
+    ") w join message_tally a on a.conversation_id = w.conversation_id and a.author_id = w.person_id \
+     and a.message_id = w.last_id left join message_tally b on b.conversation_id = w.conversation_id \
+     and b.author_id = w.person_id and b.message_id = w.base_id",
 );
 /// For tests that prepare each.
-pub(super) static IN_BULK: &[&Bulk] = &[&PLACES, &EDGES];
+pub(super) static IN_BULK: &[&Bulk] = &[&PLACES, &BEYOND, &OWN];
 
 /// Who is in these threads: thread, person, login.
 pub async fn members(
@@ -110,16 +121,13 @@ struct PlaceRow {
     person_id: PersonId,
     guest: bool,
     read_id: MessageId,
-    base_id: MessageId,
-    tallied_id: MessageId,
     organization_id: OrgId,
     last_message_id: MessageId,
     internal_message_id: MessageId,
-    tallied: i64,
 }
 
 #[derive(sqlx_macros::FromRow)]
-struct EdgeRow {
+struct BeyondRow {
     conversation_id: ConversationId,
     read_id: MessageId,
     tallied_id: MessageId,
@@ -128,40 +136,60 @@ struct EdgeRow {
     messages: i64,
 }
 
+#[derive(sqlx_macros::FromRow)]
+struct OwnRow {
+    conversation_id: ConversationId,
+    person_id: PersonId,
+    public: i64,
+    internal: i64,
+}
+
 /// What these people have not read of these threads, where they take part. What is written meanwhile may be counted or not.
 pub async fn unread(db: &Db, places: &[(ConversationId, PersonId)]) -> Result<Vec<Unread>> {
-    let place = |v: Tuple, (thread, person): &(ConversationId, PersonId)| v.bind(*thread).bind(*person);
     let mut reader = db.reader().await?;
-    let places: Vec<PlaceRow> = PLACES.read(&mut reader, places, place).await?;
-    let mut marks: Vec<_> =
-        places.iter().map(|at| (at.conversation_id, at.read_id, at.base_id, at.tallied_id)).collect();
+    let places: Vec<PlaceRow> =
+        PLACES.read(&mut reader, places, |v, (thread, person)| v.bind(*thread).bind(*person)).await?;
+    let mut marks: Vec<_> = places.iter().map(|at| (at.conversation_id, at.read_id)).collect();
     marks.sort_unstable();
     marks.dedup();
-    let mark =
-        |v: Tuple, (thread, read, base, tallied): &(ConversationId, MessageId, MessageId, MessageId)| {
-            v.bind(*thread).bind(*read).bind(*base).bind(*tallied)
-        };
-    // By the tally too: places of one watermark that were read by two statements may have seen different ones.
-    let mut edges: HashMap<(ConversationId, MessageId, MessageId), Vec<EdgeRow>> = HashMap::new();
-    for row in EDGES.read::<_, EdgeRow>(&mut reader, &marks, mark).await? {
-        edges.entry((row.conversation_id, row.read_id, row.tallied_id)).or_default().push(row);
+    // Each watermark in one statement, which sees one newest tally.
+    let mut beyond: HashMap<(ConversationId, MessageId), Vec<BeyondRow>> = HashMap::new();
+    let rows =
+        BEYOND.read::<_, BeyondRow>(&mut reader, &marks, |v, (thread, read)| v.bind(*thread).bind(*read));
+    for row in rows.await? {
+        beyond.entry((row.conversation_id, row.read_id)).or_default().push(row);
     }
-    let unread = |place: PlaceRow| {
-        let at_edges = edges
-            .get(&(place.conversation_id, place.read_id, place.tallied_id))
-            .map_or(&[][..], Vec::as_slice);
-        let others = at_edges.iter().filter(|row| row.author_id != place.person_id);
+    let beyond =
+        |place: &PlaceRow| beyond.get(&(place.conversation_id, place.read_id)).map_or(&[][..], Vec::as_slice);
+    // Tallies never change, so that those up to the same message are the same ones.
+    let tallied = |place: &PlaceRow| {
+        beyond(place).iter().find(|row| row.author_id == ANYBODY).map(|row| row.tallied_id)
+    };
+    let crossing: Vec<_> = places
+        .iter()
+        .filter_map(|at| Some((at.conversation_id, at.person_id, at.read_id, tallied(at)?)))
+        .collect();
+    let own = OWN.read::<_, OwnRow>(&mut reader, &crossing, |v, (thread, person, read, tallied)| {
+        v.bind(*thread).bind(*person).bind(*read).bind(*tallied)
+    });
+    let own: HashMap<_, _> =
+        own.await?.into_iter().map(|row| ((row.conversation_id, row.person_id), row)).collect();
+    let unread = |place: &PlaceRow| {
+        let others = beyond(place).iter().filter(|row| row.author_id != place.person_id);
         let visible = others.filter(|row| !(place.guest && row.internal));
+        let tallied_own = own
+            .get(&(place.conversation_id, place.person_id))
+            .map_or(0, |row| row.public + if place.guest { 0 } else { row.internal });
         let newest_internal = if place.guest { MessageId(0) } else { place.internal_message_id };
         Unread {
             conversation: place.conversation_id,
             person: place.person_id,
             organization: place.organization_id,
             last_message: place.last_message_id.max(newest_internal),
-            unread: place.tallied + visible.map(|row| row.messages).sum::<i64>(),
+            unread: visible.map(|row| row.messages).sum::<i64>() - tallied_own,
         }
     };
-    Ok(places.into_iter().map(unread).collect())
+    Ok(places.iter().map(unread).collect())
 }
 
 /// All faces of these human beings.

@@ -11,7 +11,7 @@
 //! The newest tally is always asked for by order and limit: for `max` PostgreSQL may look at every one.
 
 use super::{Stmt, sql, statements};
-use crate::domain::ids::{ConversationId, MessageId};
+use crate::domain::ids::{ConversationId, MessageId, PersonId};
 
 /// The text of the number of messages beyond `$read` that others than `$person` wrote, that are not deleted, and that a
 /// `$guest` may see. Where no tally lies beyond the watermark (the common case) that is one look for a tally, and a count.
@@ -72,6 +72,9 @@ macro_rules! tallied {
     };
 }
 pub(super) use tallied;
+
+/// The author of what anybody wrote.
+pub(super) const ANYBODY: PersonId = PersonId(0);
 
 statements! {
     /// A tally of what was written after the newest one: of messages up to `$2`, and of `$3` of them at most.
