@@ -11,7 +11,7 @@
 //! | `journal.commit-error` | a commit fails, nothing of it is there | no |
 //! | `journal.unknown-commit` | a commit succeeds, but the database's answer is lost | no |
 //! | `journal.slow-commit` | a commit takes so many milliseconds longer | no |
-//! | `journal.torn-batch` | the process dies with the rows of a commit written and not committed | no |
+//! | `journal.torn-batch` | the process dies between the statements of a commit (PostgreSQL: before its end) | no |
 //! | `journal.acknowledge-early` | a commit is acknowledged, then it is lost | yes |
 //! | `hub.drop-push` | one subscriber is not sent one event | yes |
 //! | `hub.swap-pushes` | one subscriber is sent two events in the wrong order | yes |

@@ -121,6 +121,7 @@ impl Shard {
             pushes += u64::from(recovery::deliver(self, place, frame));
         }
         self.hub.metrics.pushes.inc_by(pushes);
+        self.broadcast.set(self.broadcast.get() + pushes);
     }
 
     fn publish_ephemeral(&self, event: &Ephemeral) {
@@ -145,6 +146,7 @@ impl Shard {
                 frames.len() - 1
             });
             self.push(&place.connection, frames[index].bytes(place.connection.wire, place.compact).clone());
+            self.broadcast.set(self.broadcast.get() + 1);
         }
     }
 }

@@ -58,8 +58,9 @@ pub(super) struct Shard {
     vacant: RefCell<Vec<u32>>,
     pub(super) channels: RefCell<HashMap<Arc<str>, Rc<Channel>>>,
     dirty: RefCell<Vec<Rc<Connection>>>,
-    /// Frames that were queued since the last round of writing began.
-    queued: Cell<u32>,
+    /// Broadcast frames that were queued since the last round of writing began. Answers and pages of what was missed do not
+    /// count: many for a few sockets are no reason to let all wait.
+    pub(super) broadcast: Cell<u64>,
     wake: Notify,
     /// A round of writing takes long, or is followed by its rest.
     long_round: Cell<bool>,
@@ -100,7 +101,7 @@ impl Shard {
             vacant: RefCell::default(),
             channels: RefCell::default(),
             dirty: RefCell::default(),
-            queued: Cell::new(0),
+            broadcast: Cell::new(0),
             wake: Notify::new(),
             long_round: Cell::new(false),
             answered: RefCell::default(),
@@ -125,7 +126,7 @@ impl Shard {
     }
 
     /// Writes what was queued since the last round. Yielding first lets batches form under load; an idle server
-    /// writes at once. A round that took long is followed by a rest as long, or longer where several frames came for
+    /// writes at once. A round that took long is followed by a rest as long, or longer where several broadcasts came for
     /// each socket ([`rest_after`]): a write costs much the same however much is in it, so what comes meanwhile goes out
     /// together.
     ///
@@ -138,7 +139,7 @@ impl Shard {
             let mut wrote = Duration::ZERO;
             let mut breath = Instant::now();
             let dirty = std::mem::take(&mut *self.dirty.borrow_mut());
-            let frames = self.queued.take() / u32::try_from(dirty.len()).map_or(1, |len| len.max(1));
+            let frames = self.broadcast.take() / (dirty.len() as u64).max(1);
             for connection in dirty {
                 connection.dirty.set(false);
                 self.flush(&connection);
@@ -306,7 +307,6 @@ impl Shard {
             out.push(frame);
             out.bytes()
         };
-        self.queued.set(self.queued.get().saturating_add(1));
         if bytes > self.hub.options.queue_bytes {
             // A large batch may pass the bound before the flusher had its turn: what the socket takes now is no debt.
             let _ = connection.flush();
@@ -472,11 +472,12 @@ impl Shard {
     }
 }
 
-/// How long to rest after a round of writing that took `wrote`, with so many frames for each socket on average: as long as
-/// the round itself where messages are few; where they come faster than rounds go, half as many times as long as there
-/// were frames.
-fn rest_after(wrote: Duration, frames: u32) -> Duration {
-    wrote.saturating_mul((frames / 2).max(1)).min(LONGEST_REST)
+/// How long to rest after a round of writing that took `wrote`, with so many broadcast frames for each socket on average:
+/// as long as the round itself where they are few; where several came while one round was written, half as many times as
+/// long as there were.
+fn rest_after(wrote: Duration, frames: u64) -> Duration {
+    let times = u32::try_from(frames / 2).unwrap_or(u32::MAX).max(1);
+    wrote.saturating_mul(times).min(LONGEST_REST)
 }
 
 fn panicked() -> Refusal {
@@ -506,6 +507,6 @@ mod tests {
             assert_eq!(rest_after(round, frames), round * times, "{frames} frames");
         }
         assert_eq!(rest_after(round, 14), LONGEST_REST);
-        assert_eq!(rest_after(Duration::MAX, u32::MAX), LONGEST_REST);
+        assert_eq!(rest_after(Duration::MAX, u64::MAX), LONGEST_REST);
     }
 }

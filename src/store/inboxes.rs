@@ -156,18 +156,22 @@ pub async fn unread(db: &Db, places: &[(ConversationId, PersonId)]) -> Result<Ve
     let mut beyond: HashMap<(ConversationId, MessageId), Vec<BeyondRow>> = HashMap::new();
     let rows =
         BEYOND.read::<_, BeyondRow>(&mut reader, &marks, |v, (thread, read)| v.bind(*thread).bind(*read));
+    // Tallies never change, so that those up to the same message are the same ones.
+    let mut tallied: HashMap<(ConversationId, MessageId), MessageId> = HashMap::new();
     for row in rows.await? {
+        if row.author_id == ANYBODY {
+            tallied.insert((row.conversation_id, row.read_id), row.tallied_id);
+        }
         beyond.entry((row.conversation_id, row.read_id)).or_default().push(row);
     }
     let beyond =
         |place: &PlaceRow| beyond.get(&(place.conversation_id, place.read_id)).map_or(&[][..], Vec::as_slice);
-    // Tallies never change, so that those up to the same message are the same ones.
-    let tallied = |place: &PlaceRow| {
-        beyond(place).iter().find(|row| row.author_id == ANYBODY).map(|row| row.tallied_id)
-    };
     let crossing: Vec<_> = places
         .iter()
-        .filter_map(|at| Some((at.conversation_id, at.person_id, at.read_id, tallied(at)?)))
+        .filter_map(|at| {
+            let tallied = tallied.get(&(at.conversation_id, at.read_id))?;
+            Some((at.conversation_id, at.person_id, at.read_id, *tallied))
+        })
         .collect();
     let own = OWN.read::<_, OwnRow>(&mut reader, &crossing, |v, (thread, person, read, tallied)| {
         v.bind(*thread).bind(*person).bind(*read).bind(*tallied)

@@ -1,5 +1,5 @@
-//! Several [`Bulk`] statements that run one behind the other, on PostgreSQL as one: each statement is a trip to the server
-//! and back, which a commit of a few messages would wait for four times.
+//! Several [`Bulk`] statements, on PostgreSQL as one: each statement is a trip to the server and back, which a commit of a
+//! few messages would wait for four times.
 
 use std::sync::OnceLock;
 
@@ -8,9 +8,13 @@ use super::{
     bulk::{ROWS_AT_ONCE, Rows},
     sql,
 };
+use crate::base::failpoint::failpoint;
 
-/// The statements: a `static`. Each ends in a `where`, and none sees what another changed: on PostgreSQL all of them see
-/// the same snapshot.
+/// The statements: a `static`. Each ends in a `where`.
+///
+/// No two of them may touch one table, nor rely on the order in which they lock rows: on PostgreSQL the first runs before
+/// the others and those in any order, on the same snapshot. On SQLite, and with more rows of a kind than PostgreSQL is given
+/// at once (1,024), they run one behind the other.
 pub struct Together<const PARTS: usize> {
     parts: [&'static Bulk; PARTS],
     /// By the parts that have rows, a bit for each.
@@ -36,6 +40,9 @@ impl<const PARTS: usize> Together<PARTS> {
             let changed = part.execute(&mut *tx, rows).await?;
             if index == 0 && changed != wanted {
                 return Ok(false);
+            }
+            if index == 1 {
+                failpoint!("journal.torn-batch", std::process::abort());
             }
         }
         Ok(true)

@@ -25,7 +25,7 @@ pub enum Act {
     UnknownCommit,
     /// Some commits take 200 ms longer
     SlowCommit,
-    /// The process dies between the statements of a commit
+    /// The process dies between the statements of a commit (PostgreSQL: before its end)
     TornBatch,
     /// Any of them that is possible
     Mix,

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use async_nats::jetstream::{self, consumer::pull, context::GetStreamErrorKind, stream};
+use async_nats::jetstream::{self, consumer::pull, stream};
 use futures_util::StreamExt as _;
 use serde_json::Value;
 use switchboard::{
@@ -29,18 +29,10 @@ async fn connect(nats: &NatsServer, tasks: &Tasks) -> Arc<NatsBus> {
     Arc::new(NatsBus::connect(&config, tasks).await.unwrap())
 }
 
-/// All that the JetStream stream holds; nothing where nobody has made it yet.
+/// All that the JetStream stream holds.
 pub(super) async fn stored(nats: &NatsServer) -> Vec<jetstream::Message> {
     let client = async_nats::connect(nats.url()).await.unwrap();
-    let stream = match jetstream::new(client).get_stream(STREAM).await {
-        Ok(stream) => stream,
-        Err(error) => {
-            let absent = matches!(error.kind(), GetStreamErrorKind::JetStream(error)
-                if error.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND);
-            assert!(absent, "{error}");
-            return Vec::new();
-        }
-    };
+    let stream = jetstream::new(client).get_stream(STREAM).await.unwrap();
     let count = stream.cached_info().state.messages;
     let consumer = stream.create_consumer(pull::Config::default()).await.unwrap();
     let mut messages = consumer.messages().await.unwrap();

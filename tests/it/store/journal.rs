@@ -133,6 +133,21 @@ on_both! {
         assert_eq!(one.offsets(INBOX).await, (1..=50).collect::<Vec<_>>());
     }
 
+    async fn more_rows_than_a_statement_takes_are_written_in_their_order(db: TestDb) {
+        let node = Node::start(&db, Vec::new(), 100).await;
+        node.begin_streams().await;
+        let mut append = node.message(1, Uuid::from_u128(1));
+        append.events.extend((0..2_100).map(|_| node.event(INBOX)));
+        let ids: Vec<Uuid> = append.events[1..].iter().map(|event| event.id).collect();
+        let committed = node.journal.append(append).await.unwrap();
+        assert_eq!(committed.positions.len(), 2_101);
+        let events = read_after(&db, INBOX, Offset(0), 10_000).await.unwrap();
+        assert!(events.iter().map(|event| event.id).eq(ids));
+        assert_eq!(node.offsets(INBOX).await, (1..=2_100).collect::<Vec<_>>());
+        assert_eq!(node.offsets(THREAD).await, [1]);
+        assert_eq!(node.write(INBOX).await.unwrap(), 2_101);
+    }
+
     async fn an_owner_is_fenced_out_though_it_remembers_the_stream_as_its_own(db: TestDb) {
         let stale = Node::start(&db, Vec::new(), 1_000).await;
         stale.begin_streams().await;

@@ -101,7 +101,7 @@ on_both! {
 
     async fn unread_messages_are_counted_from_every_watermark(db: TestDb) {
         let world = World::new(&db).await;
-        let thread = world.thread(&[BEN, CARL]).await;
+        let thread = world.thread(&[BEN, CARL, ADA]).await;
         let guest = world.guest(thread, "Gus").await;
         let people = [guest.clone(), world.user(ANN).await, world.user(BEN).await, world.user(CARL).await];
         let random = Random::seeded(11);
@@ -125,19 +125,27 @@ on_both! {
         }
         assert_eq!(recount(&db, thread).await, 7);
 
+        let middle = sent[3 * BLOCK].0;
         let watermarks = [MessageId(0)].into_iter().chain(sent.iter().map(|message| message.0));
         for read in watermarks {
             let text = "update participant set read_id = $2 where conversation_id = $1";
             sql(text).bind(thread).bind(read).execute(&db.db).await.unwrap();
-            let count = |reader: usize, guest: bool| {
+            // One stands elsewhere, and has written nothing: no tallies are Ada's own.
+            let text = "update participant set read_id = $3 where conversation_id = $1 and person_id = $2";
+            sql(text).bind(thread).bind(ADA).bind(middle).execute(&db.db).await.unwrap();
+            let count_from = |read: MessageId, reader: usize, guest: bool| {
                 let counts = |(id, author, internal, deleted): &&(MessageId, usize, bool, bool)| {
                     *id > read && *author != reader && !deleted && !(guest && *internal)
                 };
                 i64::try_from(sent.iter().filter(counts).count()).unwrap()
             };
-            let places = people.each_ref().map(|caller| (thread, caller.person.unwrap()));
+            let count = |reader, guest| count_from(read, reader, guest);
+            let mut places = people.each_ref().map(|caller| (thread, caller.person.unwrap())).to_vec();
+            places.push((thread, ADA));
             let told = inboxes::unread(&db, &places).await.unwrap();
-            assert_eq!(told.len(), people.len());
+            assert_eq!(told.len(), places.len());
+            let of_ada = told.iter().find(|row| row.person == ADA).unwrap();
+            assert_eq!(of_ada.unread, count_from(middle, people.len(), false));
             for (reader, caller) in people.iter().enumerate() {
                 let own = told.iter().find(|row| Some(row.person) == caller.person).unwrap();
                 assert_eq!(own.unread, count(reader, reader == 0), "{reader} is told beyond {read}");
